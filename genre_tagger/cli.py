@@ -1,0 +1,191 @@
+"""The command line: parses, calls one function, prints. Everything heavy is imported inside the commands."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genre_tagger import __version__
+from genre_tagger.errors import UserError
+
+app = typer.Typer(
+    name="genre-tagger",
+    help="Tag music: train a WaveNet beside a CNN from raw audio, evaluate it, tag files with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Source = Annotated[str, typer.Argument(help="demo (rendered on the spot) or folder (audio files and a table of tags).")]
+Root = Annotated[Path | None, typer.Option(help="The folder of audio files, for the source 'folder'.")]
+Table = Annotated[Path | None, typer.Option(help="Its CSV or TSV; tags.csv or tags.tsv in the folder by default.")]
+Songs = Annotated[int | None, typer.Option(min=10, help="Songs that the demo renders (240 by default).")]
+DataSeed = Annotated[int, typer.Option(min=0, help="Seed of the demo's songs and of a folder's split.")]
+Data = Annotated[Path, typer.Option(help="Folder for rendered and prepared audio.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes that render and decode; all cores by default.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def prepare(
+    source: Source = "demo",
+    root: Root = None,
+    table: Table = None,
+    songs: Songs = None,
+    data_seed: DataSeed = 0,
+    data: Data = Path("data"),
+    sample_rate: Annotated[int, typer.Option(min=1000, help="Rate of the prepared audio, in Hz.")] = 12_000,
+    workers: Workers = None,
+) -> None:
+    """Decode a collection once into TFRecord shards; killed, the same command goes on. `train` does it by itself."""
+    from genre_tagger import console, workflow
+
+    options = _source_options(source, root, table, songs, data_seed)
+    with console.progress_bars() as progress:
+        manifest = workflow.prepare_source(options, data, sample_rate, workers or _cores(), progress)
+    console.print_manifest(manifest)
+
+
+@app.command()
+def train(
+    source: Source = "demo",
+    root: Root = None,
+    table: Table = None,
+    songs: Songs = None,
+    data_seed: DataSeed = 0,
+    data: Data = Path("data"),
+    preset: Annotated[
+        str | None, typer.Option(help="A configuration that comes with the package; default small.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A configuration file instead of a preset.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration, e.g. model.wavenet.blocks=4.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="The run directory; runs/SOURCE-PRESET by default.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Short for --set training.epochs=...")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Short for --set seed=...")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32, mixed_bfloat16 or mixed_float16; short for --set training.precision=..."),
+    ] = None,
+    jit: Annotated[bool | None, typer.Option(help="Compile by XLA; short for --set training.jit=...")] = None,
+    stream: Annotated[bool, typer.Option(help="Train straight from the audio files; prepare nothing.")] = False,
+    workers: Workers = None,
+) -> None:
+    """Train a tagger from raw audio and report its ROC-AUC. Killed, the same command goes on from the last epoch."""
+    from genre_tagger import console
+    from genre_tagger.config import load_config
+
+    short = {"training.epochs": epochs, "seed": seed, "training.precision": precision, "training.jit": jit}
+    overrides = [*(set_ or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    preset = preset or (None if config else "small")
+    resolved = load_config(preset, config, overrides)
+    options = _source_options(source, root, table, songs, data_seed)
+    run = run or Path("runs") / f"{source}-{preset or config.stem}"
+    from genre_tagger import workflow
+
+    with console.progress_bars() as progress:
+        result = workflow.train(
+            options,
+            resolved,
+            run,
+            data,
+            stream=stream,
+            workers=workers or _cores(),
+            say=console.say,
+            progress=progress,
+        )
+    console.print_training(result)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path | None, typer.Argument(help="A run directory.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score this Parquet file (clip, group, split, label:TAG, score:TAG) instead.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of a predictions file: train, valid or test.")] = "test",
+    families: Annotated[Path | None, typer.Option(help="TSV of tag and family, instead of the package's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,
+    workers: Workers = None,
+) -> None:
+    """Exact ROC-AUC and PR-AUC per tag with bootstrap intervals, beside a logistic-regression floor."""
+    if (run is None) == (predictions is None):
+        raise UserError("evaluate: expected either a run directory or --predictions FILE")
+    from genre_tagger import console
+    from genre_tagger.evaluation.families import read_families
+
+    family_of = read_families(families)
+    if predictions is not None:
+        from genre_tagger.evaluation.predictions import read_predictions
+        from genre_tagger.evaluation.report import evaluate_predictions
+
+        report = evaluate_predictions(read_predictions(predictions), split=split, families=family_of)
+    else:
+        from genre_tagger import workflow
+
+        with console.progress_bars() as progress:
+            report = workflow.evaluate(run, family_of, workers or _cores(), progress)
+    typer.echo(json.dumps(report, indent=2)) if as_json else console.print_report(report)
+
+
+@app.command()
+def tag(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files: MP3, FLAC, Ogg or WAV.")],
+    top: Annotated[int, typer.Option(min=1, help="Tags to show.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a file, one a line.")] = False,
+) -> None:
+    """Print the top tags of audio files. Files without usable audio are named at the end, and the exit code is 1."""
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise UserError(f"{missing[0]}: no such file, expected an audio file")
+    from genre_tagger import console
+    from genre_tagger.data.decode import Undecodable
+    from genre_tagger.tagging import Tagger
+
+    tagger = Tagger.of_run(run)
+    broken = []
+    for file in files:
+        try:
+            console.print_tags(file, tagger.tag(file), top, as_json)
+        except Undecodable as error:
+            broken.append(f"{file}: {error}")
+    for line in broken:
+        typer.echo(line, err=True)
+    raise typer.Exit(1 if broken else 0)
+
+
+def main() -> None:
+    """Entry point: mistakes of the user end in one line on standard error and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow else greets with a page of device notes
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"genre-tagger: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("genre-tagger: interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+
+
+def _source_options(source: str, root: Path | None, table: Path | None, songs: int | None, seed: int):
+    from genre_tagger.data.sources import DEMO_SONGS, SOURCES, SourceOptions
+
+    if source not in SOURCES:
+        raise UserError(f"SOURCE: unknown source {source!r}; expected one of {', '.join(SOURCES)}")
+    return SourceOptions(source=source, root=root, table=table, songs=songs or DEMO_SONGS, seed=seed)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,254 @@
+"""Typed configuration of a run: defaults, presets, overrides. Unknown keys are refused, with the nearest names."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from genre_tagger.errors import UserError
+
+Activation = Literal["relu", "elu"]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+PoolSize = tuple[PositiveInt, PositiveInt]
+
+
+def _none_word(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class Section(BaseModel):
+    """Base of every part of the configuration: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FrontendConfig(Section):
+    """Log-mel spectrogram; the defaults are the published system's."""
+
+    sample_rate: PositiveInt = 12_000
+    n_fft: PositiveInt = 512
+    hop_length: PositiveInt = 256
+    n_mels: PositiveInt = 96
+    fmin_hz: Annotated[float, Field(ge=0)] = 0.0
+    fmax_hz: PositiveFloat | None = None  # None: half the sample rate
+    mel_exponent: PositiveFloat = 2.0  # the power spectrogram is squared once more before the logarithm
+    amin: PositiveFloat = 1e-10
+    top_db: PositiveFloat | None = 80.0  # None: no clamp below the clip's own maximum
+
+
+class WindowConfig(Section):
+    """How a clip becomes windows, in training and in evaluation."""
+
+    seconds: PositiveFloat = 29.12
+    train: Literal["center", "random"] = "center"
+    evaluate: Literal["center", "all"] = "center"
+    hop_seconds: PositiveFloat | None = None  # None: windows side by side
+    pooling: Literal["mean", "max"] = "mean"  # of the window scores of a clip
+
+
+class CnnConfig(Section):
+    """CNN branch on the mels x frames image; pools are (mels, frames)."""
+
+    kernels: tuple[PositiveInt, ...] = (64, 128, 128, 128)
+    kernel_size: PositiveInt = 3
+    pools: tuple[PoolSize, ...] = ((2, 4), (2, 4), (2, 4), (3, 5))
+    dropouts: tuple[Rate, ...] = (0.0, 0.0, 0.0, 0.0)
+    activation: Activation = "relu"
+    output_width: PositiveInt = 128
+
+
+class CascadeConfig(Section):
+    """1-D convolutions along the mel axis with the time frames as channels."""
+
+    width: PositiveInt = 512
+    kernel_size: PositiveInt = 3
+    dropout: Rate = 0.0
+
+
+class WavenetConfig(Section):
+    """Gated residual layers of dilated causal convolutions along time."""
+
+    dilation_depth: PositiveInt = 6
+    blocks: PositiveInt = 5
+    kernel_size: Annotated[int, Field(ge=2)] = 2
+    residual_channels: PositiveInt = 32
+    dilation_channels: PositiveInt = 32
+    skip_channels: PositiveInt = 256
+    gate: Literal["sigmoid", "elu"] = "sigmoid"
+    dropout: Rate = 0.0
+    output_width: PositiveInt = 128
+
+    @property
+    def dilations(self) -> list[int]:
+        """Dilation of every residual layer, in order: 1, 2, 4 ... in each block."""
+        return [2**layer for _ in range(self.blocks) for layer in range(self.dilation_depth)]
+
+    @property
+    def receptive_field(self) -> int:
+        """Frames of its own input that the last time step sees, the input convolution counted in."""
+        return 1 + (self.kernel_size - 1) * (1 + sum(self.dilations))
+
+
+class HeadConfig(Section):
+    """Dense layers after the merge."""
+
+    widths: tuple[PositiveInt, ...] = (512, 256)
+    activation: Activation = "relu"
+    dropout: Rate = 0.3
+
+
+class ModelConfig(Section):
+    """A branch set to `none` is left out."""
+
+    cnn: Annotated[CnnConfig | None, BeforeValidator(_none_word)] = CnnConfig()
+    cascade: Annotated[CascadeConfig | None, BeforeValidator(_none_word)] = CascadeConfig()
+    wavenet: Annotated[WavenetConfig | None, BeforeValidator(_none_word)] = WavenetConfig()
+    merge: Literal["concat", "add"] = "concat"
+    head: HeadConfig = HeadConfig()
+    batch_norm_momentum: Rate = 0.99
+
+
+class TrainingConfig(Section):
+    """Adam on the weighted binary cross-entropy."""
+
+    batch_size: PositiveInt = 16
+    epochs: PositiveInt = 12
+    learning_rate: PositiveFloat = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    alpha: PositiveFloat = 1.1  # weight of the positive term of the loss
+    patience: PositiveInt = 5  # epochs without a better validation ROC-AUC before training stops
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit: bool = False
+
+
+class Config(Section):
+    """Everything a run depends on beside its data."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    frontend: FrontendConfig = FrontendConfig()
+    window: WindowConfig = WindowConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of one window."""
+        return round(self.window.seconds * self.frontend.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from the start of one evaluation window to the next."""
+        return round((self.window.hop_seconds or self.window.seconds) * self.frontend.sample_rate)
+
+    @property
+    def frames(self) -> int:
+        """Spectrogram frames of one window (centred frames: one more than whole hops)."""
+        return 1 + self.window_samples // self.frontend.hop_length
+
+    def to_yaml(self) -> str:
+        """The resolved configuration, as `load_config` reads it."""
+        return yaml.safe_dump(json.loads(self.model_dump_json()), sort_keys=False)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package."""
+    folder = resources.files("genre_tagger.presets")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(preset: str | None = None, path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Resolves a preset, or a file, or neither (the defaults), then `key.path=value` overrides on top.
+
+    Raises:
+        UserError: unknown preset or key (with the nearest names), unreadable file, value of the wrong kind.
+    """
+    if preset is not None and path is not None:
+        raise UserError("--preset and --config: expected one of the two, found both")
+    values = _read_preset(preset) if preset is not None else _read_file(path) if path is not None else {}
+    for override in overrides:
+        _set(values, override)
+    return parse_config(values)
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """Validates nested plain values; raises UserError naming the first offending key."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from None
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    names = preset_names()
+    if name not in names:
+        raise UserError(f"--preset: unknown preset {name!r}{_nearest(name, names)}")
+    return _with_parent((resources.files("genre_tagger.presets") / f"{name}.yaml").read_text(encoding="utf-8"), name)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return _with_parent(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a configuration ({error})") from None
+
+
+def _with_parent(text: str, where: str) -> dict[str, Any]:
+    """Parses YAML; `extends: NAME` lays it over the preset of that name."""
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected a mapping of configuration keys, found {type(values).__name__}")
+    parent = values.pop("extends", None)
+    return values if parent is None else _merge(_read_preset(parent), values)
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override!r}: expected KEY=VALUE, for example model.wavenet.blocks=4")
+    *sections, last = key.split(".")
+    for section in sections:
+        if not isinstance(values.get(section), dict):
+            values[section] = {}
+        values = values[section]
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {key}: {text!r} is not a valid YAML value") from None
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _fields_of(location[:-1])
+        return f"config key {key!r}: unknown{_nearest(location[-1], known)}"
+    return f"config key {key!r}: found {first['input']!r}, expected: {first['msg'].lower()}"
+
+
+def _fields_of(location: list[str]) -> list[str]:
+    section: BaseModel = Config()
+    for part in location:
+        section = getattr(section, part)
+    return list(type(section).model_fields)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; expected one of {', '.join(known)}"

@@ -1,0 +1,164 @@
+"""Everything that the command line prints: progress bars, tables, what to run next."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from genre_tagger.data.manifest import Manifest
+    from genre_tagger.evaluation.predictions import Predictions
+    from genre_tagger.workflow import TrainingResult
+
+SHOWN_TAGS = 5
+EXAMPLES = 3
+
+_output = Console(highlight=False, soft_wrap=True)
+_errors = Console(stderr=True)
+
+
+def say(line: str) -> None:
+    """Prints a line at once."""
+    _output.print(line, markup=False)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Yields a function that makes a bar of a title; the bar is called with how many are done, and of how many.
+
+    A bar appears with its first call and goes to standard error; where that is no terminal, its end alone is printed.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=False), console=_errors) as bars:
+
+        def make(title: str) -> Callable[[int, int], None]:
+            tasks = []
+
+            def update(done: int, total: int) -> None:
+                if not tasks:
+                    tasks.append(bars.add_task(title))
+                bars.update(tasks[0], completed=done, total=total)
+
+            return update
+
+        yield make
+
+
+def print_manifest(manifest: "Manifest") -> None:
+    """What was prepared and where, what was rejected and what no metric will count."""
+    table = _table(f"prepared {manifest.source} at {manifest.sample_rate} Hz, {len(manifest.tags)} tags", "split")
+    for name in ("clips", "groups", "hours"):
+        table.add_column(name, justify="right")
+    for split, summary in manifest.splits.items():
+        table.add_row(split, str(summary.clips), str(summary.groups), f"{summary.seconds / 3600:.2f}")
+    _output.print(table)
+    if manifest.rejected:
+        say(f"{manifest.rejected} clips rejected, each with its reason in {manifest.directory / 'rejected.csv'}")
+    for split in manifest.splits:
+        if one_sided := manifest.one_sided_tags(split):
+            say(f"without positives or without negatives in {split}: {', '.join(one_sided)}")
+    say(f"data in {manifest.directory}")
+
+
+def print_training(result: "TrainingResult") -> None:
+    """Epochs, test figures, best and worst tags, examples, what to run next."""
+    _output.print(_epoch_table(result.history))
+    print_report(result.report)
+    _output.print(_example_table(result.predictions))
+    run = result.run.path
+    say(f"run directory: {run}  (plots and tables in {result.run.report})")
+    say("next:")
+    say(f"  genre-tagger tag {run} FILE...            tags of any audio file")
+    say(f"  genre-tagger evaluate {run}               every tag, families, intervals")
+    say(f"  tensorboard --logdir {result.run.tensorboard}")
+    say("  genre-tagger train folder --root MUSIC   your own music, with MUSIC/tags.csv")
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The macro figures with the floor, the families, the best and the worst tags."""
+    _output.print(_figure_table(report))
+    tags = {name: scores for name, scores in report["tags"].items() if scores["roc_auc"] is not None}
+    ranked = sorted(tags, key=lambda name: -tags[name]["roc_auc"])
+    say(f"best tags:  {_listed(ranked[:SHOWN_TAGS], tags)}")
+    say(f"worst tags: {_listed(ranked[-SHOWN_TAGS:], tags)}")
+    if report["left_out"]:
+        say(f"left out, without positives or without negatives: {', '.join(report['left_out'])}")
+
+
+def print_tags(file: Path, scores: dict[str, float], top: int, as_json: bool) -> None:
+    """The first `top` tags of a file, as a table or a line of JSON."""
+    best = dict(list(scores.items())[:top])
+    if as_json:
+        print(json.dumps({"file": str(file), "tags": best}))
+        return
+    table = _table(str(file), "tag")
+    table.add_column("probability", justify="right")
+    for tag, score in best.items():
+        table.add_row(tag, f"{score:.3f}")
+    _output.print(table)
+
+
+def _table(title: str, first_column: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(first_column)
+    return table
+
+
+def _epoch_table(history: list[dict[str, Any]]) -> Table:
+    names = ("loss", "roc_auc", "val_loss", "val_roc_auc", "val_pr_auc", "learning_rate")
+    table = _table("epochs", "epoch")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in history:
+        table.add_row(
+            str(row["epoch"]),
+            *(f"{row[name]:.2e}" if name == "learning_rate" else f"{row[name]:.4f}" for name in names),
+        )
+    return table
+
+
+def _figure_table(report: dict[str, Any]) -> Table:
+    table = _table(f"{report['split']}: {report['clips']} clips of {report['groups']} groups, 95 % intervals", "")
+    for name in ("macro ROC-AUC", "macro PR-AUC"):
+        table.add_column(name, justify="right")
+    table.add_row("model", _interval(report["roc_auc"]), _interval(report["pr_auc"]))
+    if report["floor"]:
+        floor = report["floor"]
+        table.add_row("floor: logistic regression", _interval(floor["roc_auc"]), _interval(floor["pr_auc"]))
+    for family, scores in report["families"].items():
+        table.add_row(f"{family} ({len(scores['tags'])} tags)", _number(scores["roc_auc"]), _number(scores["pr_auc"]))
+    return table
+
+
+def _example_table(predictions: "Predictions") -> Table:
+    """Clips spread over the test split, with as many predicted tags as are true."""
+    test = predictions.of_split("test")
+    table = _table("example clips of the test split", "clip")
+    table.add_column("true tags")
+    table.add_column("predicted tags")
+    for row in np.linspace(0, len(test.clip_ids) - 1, EXAMPLES).astype(int):
+        true = np.flatnonzero(test.labels[row] == 1)
+        best = np.argsort(-test.scores[row])[: max(len(true), 1)]
+        predicted = ", ".join(f"{test.tags[tag]} {test.scores[row, tag]:.2f}" for tag in best)
+        table.add_row(test.clip_ids[row], ", ".join(test.tags[tag] for tag in true), predicted)
+    return table
+
+
+def _listed(names: list[str], tags: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {tags[name]['roc_auc']:.3f}" for name in names)
+
+
+def _interval(area: dict[str, float | None]) -> str:
+    if area["value"] is None:
+        return "undefined"
+    return f"{area['value']:.4f} ({area['low']:.4f} to {area['high']:.4f})"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

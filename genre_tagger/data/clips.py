@@ -1,0 +1,48 @@
+"""What every source of music yields: clips with labels, a group and a split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+UNKNOWN = -1  # a label nobody gave: masked out of loss, metrics and thresholds
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One piece of audio with its labels.
+
+    Attributes:
+        id: unique name, stable between runs (the path relative to the source's folder).
+        path: the audio file.
+        labels: int8 [tags], 1 present, 0 absent, -1 unknown.
+        group: song, album or artist; a group never straddles splits.
+        split: `train`, `valid` or `test`.
+    """
+
+    id: str
+    path: Path
+    labels: np.ndarray
+    group: str
+    split: str
+
+
+class Source(Protocol):
+    """Anything that yields clips: the rendered demo, a folder with a table, a published dataset."""
+
+    name: str
+    tags: tuple[str, ...]
+    clips: Sequence[Clip]
+
+
+def write_tags(path: Path, tags: Sequence[str]) -> None:
+    """Writes the ordered tag names, one a line."""
+    path.write_text("".join(f"{tag}\n" for tag in tags), encoding="utf-8")
+
+
+def read_tags(path: Path) -> tuple[str, ...]:
+    """Reads what `write_tags` wrote."""
+    return tuple(path.read_text(encoding="utf-8").splitlines())

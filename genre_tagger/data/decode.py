@@ -1,0 +1,126 @@
+"""Audio files to mono waveforms at the model's rate. Decoding processes import this module, so it stays light."""
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+PCM16_SCALE = 32768  # libsndfile's own, so that a 16-bit file at the model's rate keeps its exact samples
+MIN_SECONDS = 0.1
+MIN_SOURCE_RATE = 1000  # a broken header of 1 Hz would resample a small file to gigabytes
+BLOCK_FRAMES = 1 << 16  # small buffers are reused, larger ones cost page faults; and whole songs stay out of memory
+
+# libsndfile calls a broken MP3 "not a regular file", and gives no cause for what it may not open.
+_REASONS = {2: "the file cannot be opened", 7: "no audio found in it"}
+
+
+class _Sequential(soundfile.SoundFile):
+    """Is only ever read on: soundfile else seeks after each block, which MP3 decoding answers with stray messages."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class Undecodable(Exception):  # noqa: N818, names a state of the file that callers handle, not a fault
+    """A file without usable audio; the message is the reason, without the file's name."""
+
+
+def decode(path: Path, sample_rate: int) -> np.ndarray:
+    """Decodes MP3, FLAC, Ogg, WAV or whatever else libsndfile reads; mixes to mono and resamples (soxr HQ).
+
+    A file cut short yields the part that can be decoded, if its format allows that.
+
+    Args:
+        path: the audio file.
+        sample_rate: of the result, in Hz.
+
+    Returns:
+        float32 [samples] in [-1, 1].
+
+    Raises:
+        Undecodable: missing, not audio, shorter than 0.1 s, digital silence, or NaN or infinity in it.
+    """
+    with _opened(path) as file:
+        waveform = np.concatenate([np.empty(0, np.float32), *_resampled(file, sample_rate)])
+    peak = _usable_peak(waveform, sample_rate)
+    return np.clip(waveform, -1, 1, out=waveform) if peak > 1 else waveform
+
+
+def to_pcm16(waveform: np.ndarray) -> np.ndarray:
+    """Rounds float [samples] in [-1, 1] to little-endian int16 [samples]; divide by 32768 to go back."""
+    steps = waveform * PCM16_SCALE
+    np.clip(np.rint(steps, out=steps), -PCM16_SCALE, PCM16_SCALE - 1, out=steps)
+    return steps.astype("<i2")
+
+
+def decode_into(slot: Path, path: Path, sample_rate: int) -> int | Undecodable:
+    """Overwrites the start of the file `slot` with the clip's `to_pcm16`, for another process to read.
+
+    Returns:
+        The number of bytes written, or the reason why there are none, so that a batch goes on.
+    """
+    try:
+        pcm = to_pcm16(decode(path, sample_rate))
+    except Undecodable as reason:
+        return reason
+    with slot.open("r+b", buffering=0) as file:
+        return file.write(pcm)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    _refuse_unreadable(path)
+    try:
+        with _Sequential(path) as file:
+            yield file
+    except soundfile.LibsndfileError as error:
+        reason = _REASONS.get(error.code, error.error_string.strip().rstrip("."))
+        raise Undecodable(f"cannot be decoded: {reason}") from None
+
+
+def _refuse_unreadable(path: Path) -> None:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise Undecodable(error.strerror.lower()) from None
+    if not stat.S_ISREG(state.st_mode):
+        raise Undecodable("not a file")
+    if state.st_size == 0:
+        raise Undecodable("the file is empty (0 bytes)")
+    if path.suffix.lower() == ".raw":
+        raise Undecodable("cannot be decoded: raw samples without a header")
+
+
+def _resampled(file: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarray]:
+    if file.samplerate < MIN_SOURCE_RATE:
+        raise Undecodable(f"its sample rate is {file.samplerate} Hz, expected at least {MIN_SOURCE_RATE}")
+    if file.samplerate == sample_rate:
+        yield from _mono_blocks(file)
+        return
+    stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
+    for block in _mono_blocks(file):
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _mono_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        # A mean over the short axis takes 30 times as long.
+        yield sum(block.T) / file.channels
+
+
+def _usable_peak(waveform: np.ndarray, sample_rate: int) -> float:
+    if not waveform.size:
+        raise Undecodable("no samples in it")
+    if waveform.size < round(MIN_SECONDS * sample_rate):
+        raise Undecodable(f"only {waveform.size / sample_rate:.3f} s long, expected at least {MIN_SECONDS} s")
+    peak = np.abs(waveform).max()  # NaN where there is one anywhere
+    if not np.isfinite(peak):
+        raise Undecodable("NaN or infinity among its samples")
+    if peak < 0.5 / PCM16_SCALE:
+        raise Undecodable("digital silence")
+    return peak

@@ -1,0 +1,105 @@
+"""The band of a demo song: which instruments sit where, how loud, and what each may play."""
+
+import random
+from dataclasses import dataclass
+
+from pretty_midi import ControlChange, Instrument
+
+from genre_tagger.data.demo.instruments import INSTRUMENTS, KIT_LEVELS_DB
+from genre_tagger.data.demo.parts import OCTAVE, Player
+from genre_tagger.data.demo.styles import Style
+
+# A-weighted level of single notes for each role, in dBFS: the lead stands out, nothing is buried.
+LEAD_DB, CHORDS_DB, BASS_DB, DRUMS_DB = -36.0, -42.0, -44.0, -45.0
+MEASURED_AT_VOLUME = 100
+CHANNEL_VOLUME, LOUDEST = 7, 127
+MELODY_SEMITONES = 19
+CHORD_SEMITONES = 2 * OCTAVE  # a root within one octave, its chord within the next
+
+
+@dataclass(frozen=True)
+class Chair:
+    """A seat of the band: the MIDI track, the player, and the names of the patterns that one may play."""
+
+    track: Instrument
+    player: Player
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Who may play in a song; a section takes some of them. `bass` and `drums` are None in a song without."""
+
+    lead: Chair
+    guest: Chair
+    harmonies: tuple[Chair, Chair]
+    bass: Chair | None
+    drums: Chair | None
+
+    def tracks(self) -> list[Instrument]:
+        """The MIDI tracks of all who have played a note."""
+        chairs = (self.lead, self.guest, *self.harmonies, self.bass, self.drums)
+        return [chair.track for chair in chairs if chair and chair.track.notes]
+
+
+def draw_band(rng: random.Random, style: Style, guest_tag: str) -> Band:
+    """Draws a band from a style's palettes, and for guest any instrument that earns `guest_tag`."""
+    guest = rng.choice([name for name, instrument in INSTRUMENTS.items() if guest_tag in instrument.tags])
+    has_bass, has_drums = rng.random() < style.bass_odds, rng.random() < style.drum_odds
+    return Band(
+        lead=_seat_lead(rng, style, _draw(rng, style.leads)),
+        guest=_seat_lead(rng, style, guest),
+        harmonies=(_seat_harmony(rng, style), _seat_harmony(rng, style)),
+        bass=_seat_bass(rng, style) if has_bass else None,
+        drums=_seat_drums(rng, style) if has_drums else None,
+    )
+
+
+def _draw(rng: random.Random, weights: dict[str, int]) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def _seat_lead(rng: random.Random, style: Style, name: str) -> Chair:
+    player = _player(rng, style, *_register(rng, name, MELODY_SEMITONES))
+    return Chair(_track(name, LEAD_DB), player, style.melodies)
+
+
+def _seat_harmony(rng: random.Random, style: Style) -> Chair:
+    name = _draw(rng, style.harmonies)
+    player = _player(rng, style, *_register(rng, name, CHORD_SEMITONES))
+    return Chair(_track(name, CHORDS_DB), player, style.chords)
+
+
+def _seat_bass(rng: random.Random, style: Style) -> Chair:
+    name = _draw(rng, style.basses)
+    player = _player(rng, style, INSTRUMENTS[name].low, INSTRUMENTS[name].high)
+    return Chair(_track(name, BASS_DB), player, style.bass_lines)
+
+
+def _seat_drums(rng: random.Random, style: Style) -> Chair:
+    kit = rng.choice(style.kits)
+    track = Instrument(kit, is_drum=True, name="drums")
+    _set_gain(track, DRUMS_DB - KIT_LEVELS_DB[kit])
+    return Chair(track, _player(rng, style, 0, 127), style.drums)
+
+
+def _register(rng: random.Random, name: str, semitones: int) -> tuple[int, int]:
+    """Somewhere in the instrument's range, so that high and low are no sign of style or part."""
+    instrument = INSTRUMENTS[name]
+    low = rng.randint(instrument.low, max(instrument.low, instrument.high - semitones))
+    return low, min(low + semitones, instrument.high)
+
+
+def _player(rng: random.Random, style: Style, low: int, high: int) -> Player:
+    return Player(low, high, rng.randint(80, 100), style.jitter_seconds, rng)
+
+
+def _track(name: str, level_db: float) -> Instrument:
+    track = Instrument(INSTRUMENTS[name].program, name=name)
+    _set_gain(track, level_db - INSTRUMENTS[name].level_db)
+    return track
+
+
+def _set_gain(track: Instrument, gain_db: float) -> None:
+    volume = MEASURED_AT_VOLUME * 10 ** (gain_db / 40)  # channel volume acts on amplitude by its square
+    track.control_changes.append(ControlChange(CHANNEL_VOLUME, min(round(volume), LOUDEST), 0.0))

@@ -1,0 +1,84 @@
+"""The demo's instruments: General MIDI programs, the tags that they earn, their registers and their loudness."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A General MIDI instrument of the sound bank.
+
+    Attributes:
+        program: General MIDI program, counted from 0.
+        tags: what a listener would call it.
+        low: lowest MIDI pitch that it plays here.
+        high: highest MIDI pitch that it plays here.
+        level_db: A-weighted level of single notes in TimGM6mb.sf2 at velocity 90 and channel volume 100, in dBFS.
+            Measured, so that every instrument of a mix can be brought to the same loudness and be heard.
+    """
+
+    program: int
+    tags: tuple[str, ...]
+    low: int
+    high: int
+    level_db: float
+
+
+INSTRUMENTS = {
+    "grand piano": Instrument(0, ("piano",), 48, 84, -39.3),
+    "bright piano": Instrument(1, ("piano",), 48, 84, -39.1),
+    "harpsichord": Instrument(6, ("harpsichord",), 48, 84, -38.2),
+    "drawbar organ": Instrument(16, ("organ",), 48, 79, -36.7),
+    "church organ": Instrument(19, ("organ",), 48, 79, -36.3),
+    "reed organ": Instrument(20, ("organ",), 48, 79, -32.3),
+    "nylon guitar": Instrument(24, ("guitar",), 45, 76, -36.1),
+    "steel guitar": Instrument(25, ("guitar",), 45, 76, -39.7),
+    "overdriven guitar": Instrument(29, ("electric guitar",), 40, 76, -35.4),
+    "distortion guitar": Instrument(30, ("electric guitar",), 40, 76, -32.6),
+    "acoustic bass": Instrument(32, ("bass",), 28, 48, -46.2),
+    "finger bass": Instrument(33, ("bass",), 28, 48, -39.4),
+    "pick bass": Instrument(34, ("bass",), 28, 48, -40.7),
+    "synth bass": Instrument(38, ("bass", "synth"), 28, 48, -42.3),
+    "violin": Instrument(40, ("violin",), 60, 91, -28.7),
+    "fiddle": Instrument(110, ("violin",), 60, 91, -30.2),
+    "cello": Instrument(42, ("cello",), 36, 67, -35.6),
+    "strings": Instrument(48, ("strings",), 43, 84, -37.5),
+    "slow strings": Instrument(49, ("strings",), 43, 84, -40.5),
+    "harp": Instrument(46, ("harp",), 48, 88, -31.9),
+    "choir aahs": Instrument(52, ("choir",), 50, 79, -35.0),
+    "voice oohs": Instrument(53, ("choir",), 50, 79, -37.9),
+    "trumpet": Instrument(56, ("trumpet",), 58, 82, -32.7),
+    "muted trumpet": Instrument(59, ("trumpet",), 58, 82, -38.7),
+    "alto saxophone": Instrument(65, ("saxophone",), 54, 80, -31.8),
+    "tenor saxophone": Instrument(66, ("saxophone",), 48, 74, -34.4),
+    "flute": Instrument(73, ("flute",), 62, 91, -29.7),
+    "pan flute": Instrument(75, ("flute",), 62, 88, -32.2),
+    "square lead": Instrument(80, ("synth",), 55, 86, -31.5),
+    "saw lead": Instrument(81, ("synth",), 55, 86, -32.1),
+    "poly synth": Instrument(90, ("synth",), 48, 79, -37.2),
+    "warm pad": Instrument(89, ("synth",), 43, 76, -42.8),
+    "sweep pad": Instrument(95, ("synth",), 43, 76, -41.9),
+    "brightness": Instrument(100, ("synth",), 48, 79, -32.5),
+    "sitar": Instrument(104, ("sitar",), 50, 76, -37.6),
+}
+
+INSTRUMENT_TAGS = tuple(dict.fromkeys(tag for instrument in INSTRUMENTS.values() for tag in instrument.tags))
+TAGS_OF_PROGRAM = {instrument.program: instrument.tags for instrument in INSTRUMENTS.values()}
+
+# Every song has one guest out of turn: instruments that few styles hold by themselves. So each is heard in every style
+# sooner or later, and none gives a style away. Their number is prime to those of styles and splits (see composer.py).
+GUEST_TAGS = (
+    "harpsichord",
+    "cello",
+    "violin",
+    "organ",
+    "harp",
+    "trumpet",
+    "saxophone",
+    "flute",
+    "choir",
+    "sitar",
+    "electric guitar",
+)
+
+# Drum kits of the bank (program of the drum channel) and the level of a plain beat on each, measured as above.
+KIT_LEVELS_DB = {0: -49.4, 8: -47.6, 16: -45.5, 24: -44.3, 25: -45.3, 32: -49.4, 40: -51.0}

@@ -1,0 +1,148 @@
+"""The input pipeline: prepared shards -> windows of waveform in batches, by tf.data.
+
+Everything random is a function of (seed, epoch, clip), so that a run resumed at an epoch sees what an unbroken one sees.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import tensorflow as tf
+
+from genre_tagger.config import Config
+from genre_tagger.data.manifest import Manifest
+
+SHARDS_AT_ONCE = 8
+SHUFFLED_CLIPS = 256  # clips held for shuffling: 29 s at 12 kHz are 0.7 MB each
+FULL_SCALE = 32_768.0
+
+_FEATURES = {
+    "index": tf.io.FixedLenFeature([], tf.int64),
+    "pcm": tf.io.FixedLenFeature([], tf.string),
+    "labels": tf.io.FixedLenFeature([], tf.string),
+}
+
+
+class ClipReader(Protocol):
+    """Clips of one split: `entries` names them quickly, `load` turns an entry into audio, in parallel.
+
+    entries(seed): dataset of entries, in an order given by the seed [2], or in a fixed order for None.
+    load(entry): (waveform float32 [samples], labels float32 [tags] with -1 unknown, index int64).
+    """
+
+    num_clips: int
+    entries: Callable[[tf.Tensor | None], tf.data.Dataset]
+    load: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+
+
+@dataclass(frozen=True)
+class RecordReader:
+    """Reads the clips of one split from prepared shards."""
+
+    shards: list[Path]
+    num_clips: int
+
+    @classmethod
+    def of(cls, manifest: Manifest, split: str) -> "RecordReader":
+        """The reader of one split of prepared data."""
+        return cls(manifest.shard_paths(split), manifest.splits[split].clips)
+
+    def entries(self, seed: tf.Tensor | None = None) -> tf.data.Dataset:
+        """Serialised records; with a seed [2], shards and clips are shuffled by it."""
+        names = tf.constant([str(shard) for shard in self.shards])
+        if seed is None:
+            return tf.data.TFRecordDataset(names)
+        names = tf.random.experimental.stateless_shuffle(names, seed)
+        records = tf.data.Dataset.from_tensor_slices(names).interleave(
+            tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
+        )
+        # Dataset.shuffle takes no seed from inside a graph; the shards are in a shuffled order already.
+        chunks = records.batch(SHUFFLED_CLIPS)
+        return chunks.map(lambda chunk: tf.random.experimental.stateless_shuffle(chunk, seed)).unbatch()
+
+    def load(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Decodes one record."""
+        fields = tf.io.parse_single_example(record, _FEATURES)
+        waveform = tf.cast(tf.io.decode_raw(fields["pcm"], tf.int16), tf.float32) / FULL_SCALE
+        return waveform, tf.cast(tf.io.decode_raw(fields["labels"], tf.int8), tf.float32), fields["index"]
+
+
+def steps_per_epoch(reader: ClipReader, config: Config) -> int:
+    """Batches in one epoch of training: one window a clip, whole batches only."""
+    return max(1, reader.num_clips // config.training.batch_size)
+
+
+def training_windows(reader: ClipReader, config: Config, num_tags: int, first_epoch: int = 0) -> tf.data.Dataset:
+    """Endless batches of (waveform [batch, samples], labels [batch, tags]), one epoch after the other.
+
+    Args:
+        reader: the training clips.
+        config: windows, batch size and seed.
+        num_tags: tags of each clip.
+        first_epoch: the epoch to start with, when training is resumed.
+    """
+    batch_size = min(config.training.batch_size, reader.num_clips)
+    clips = steps_per_epoch(reader, config) * batch_size
+
+    def epoch_entries(epoch):
+        seed = tf.stack([tf.constant(config.seed, tf.int64), epoch])
+        return reader.entries(seed).take(clips).map(lambda entry: (epoch, entry))
+
+    def window(epoch, entry):
+        waveform, labels, index = reader.load(entry)
+        start = _training_start(waveform, index, epoch, config)
+        return _cut(waveform, start, config.window_samples), tf.ensure_shape(labels, [num_tags])
+
+    epochs = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
+    windows = epochs.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return windows.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
+    """Batches of (waveform [batch, samples], index [batch]) over all evaluation windows of all clips, in fixed order."""
+
+    def windows(entry):
+        waveform, _, index = reader.load(entry)
+        starts = evaluation_starts(tf.size(waveform), config)
+        cut = tf.map_fn(
+            lambda start: _cut(waveform, start, config.window_samples), starts, fn_output_signature=tf.float32
+        )
+        return cut, tf.fill(tf.shape(starts), index)
+
+    clips = reader.entries(None).map(windows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return clips.unbatch().batch(config.training.batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def whole_clips(reader: ClipReader, transform: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:
+    """(transform(waveform [1, samples])[0], index) of every whole clip, in fixed order."""
+
+    def transformed(entry):
+        waveform, _, index = reader.load(entry)
+        return transform(waveform[tf.newaxis])[0], index
+
+    return reader.entries(None).map(transformed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_starts(samples: tf.Tensor | int, config: Config) -> tf.Tensor:
+    """First samples of a clip's evaluation windows: the centre one, or all of them with the last aligned to the end."""
+    last = tf.maximum(tf.cast(samples, tf.int32) - config.window_samples, 0)
+    if config.window.evaluate == "center":
+        return tf.reshape(last // 2, [1])
+    starts = tf.range(0, last + 1, config.hop_samples)
+    return tf.cond(starts[-1] < last, lambda: tf.concat([starts, [last]], axis=0), lambda: starts)
+
+
+def _training_start(waveform, index, epoch, config: Config) -> tf.Tensor:
+    last = tf.maximum(tf.size(waveform) - config.window_samples, 0)
+    if config.window.train == "center":
+        return last // 2
+    seed = tf.stack([epoch * 1_000_003 + config.seed, index])
+    return tf.random.stateless_uniform([], seed, maxval=last + 1, dtype=tf.int32)
+
+
+def _cut(waveform, start, samples: int) -> tf.Tensor:
+    """One window of a waveform [samples]; what the clip is too short for is filled with zeros at the end."""
+    window = waveform[start : start + samples]
+    window = tf.pad(window, [[0, samples - tf.size(window)]])
+    return tf.ensure_shape(window, [samples])

@@ -1,0 +1,57 @@
+"""Writing that is never seen half done, and that explains a full or unwritable disk."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from genre_tagger.errors import UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a hidden file name beside `path` to write to; it becomes `path` at the end, or vanishes on an error."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(directory: Path, *prefixes: str) -> None:
+    """Removes what a killed process left: unfinished files of `replacing`, and folders with one of the prefixes."""
+    for leftover in directory.glob(".*.tmp"):
+        leftover.unlink()
+    for prefix in prefixes:
+        for folder in directory.glob(f"{prefix}*"):
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def storage_errors(directory: Path) -> Iterator[None]:
+    """Turns failures to write below `directory` into a UserError that says what to do; passes others on."""
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error):
+            raise UserError(
+                f"{directory}: no space left on its disk; finished parts are kept, free some space and the same "
+                "command continues"
+            ) from error
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            raise UserError(
+                f"{directory}: cannot be written ({error.strerror}: {error.filename}); expected a directory that can "
+                "be made or written to"
+            ) from error
+        raise
+
+
+def _is_full(error: Exception) -> bool:
+    # TensorFlow reports a full disk as one of several of its own errors, known only by the message.
+    return getattr(error, "errno", None) in _FULL or "no space left" in str(error).lower()

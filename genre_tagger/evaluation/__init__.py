@@ -1,0 +1,1 @@
+"""Exact metrics with intervals, the logistic-regression floor, tables and plots."""

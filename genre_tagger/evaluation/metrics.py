@@ -1,0 +1,102 @@
+"""Exact ROC-AUC and PR-AUC per tag and their macro averages, on the labels that are known."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from genre_tagger.data.clips import UNKNOWN
+
+
+@dataclass(frozen=True)
+class TagScores:
+    """One tag's areas, NaN without positives or without negatives, and its known labels by kind."""
+
+    roc_auc: float
+    pr_auc: float
+    positives: int
+    negatives: int
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is anything to rank: at least one positive and one negative."""
+        return self.positives > 0 and self.negatives > 0
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The scores of each tag, in the model's order, and the macro averages over the tags that are defined."""
+
+    tags: dict[str, TagScores]
+
+    @property
+    def roc_auc(self) -> float:
+        """Macro ROC-AUC, NaN when no tag is defined."""
+        return _mean([scores.roc_auc for scores in self.tags.values() if scores.defined])
+
+    @property
+    def pr_auc(self) -> float:
+        """Macro PR-AUC (average precision), NaN when no tag is defined."""
+        return _mean([scores.pr_auc for scores in self.tags.values() if scores.defined])
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The tags without positives or without negatives, which no average contains."""
+        return tuple(tag for tag, scores in self.tags.items() if not scores.defined)
+
+    def to_dict(self) -> dict:
+        """Plain numbers for JSON, None for what is undefined."""
+        return {
+            "roc_auc": number_or_none(self.roc_auc),
+            "pr_auc": number_or_none(self.pr_auc),
+            "tags": {tag: _tag_dict(scores) for tag, scores in self.tags.items()},
+            "left_out": list(self.left_out),
+        }
+
+
+def compute_metrics(labels: np.ndarray, scores: np.ndarray, tags: Sequence[str]) -> Metrics:
+    """Scores every tag on its known labels, as scikit-learn's `roc_auc_score` and `average_precision_score` do.
+
+    Args:
+        labels: int8 [clips, tags], 1, 0 or -1 for unknown.
+        scores: float [clips, tags], finite.
+        tags: the names of the columns.
+    """
+    return Metrics({tag: _score_tag(labels[:, index], scores[:, index]) for index, tag in enumerate(tags)})
+
+
+def macro_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Macro ROC-AUC of [clips, tags] alone, for each epoch's validation; NaN when no tag is defined."""
+    columns = [_known(labels[:, index], scores[:, index]) for index in range(labels.shape[1])]
+    return _mean([float(roc_auc_score(truth, score)) for truth, score in columns if 0 < truth.sum() < truth.size])
+
+
+def number_or_none(value: float) -> float | None:
+    """A plain float, or None in place of NaN, which JSON does not have."""
+    return None if math.isnan(value) else float(value)
+
+
+def _score_tag(labels: np.ndarray, scores: np.ndarray) -> TagScores:
+    truth, score = _known(labels, scores)
+    positives = int(truth.sum())
+    negatives = truth.size - positives
+    if not positives or not negatives:
+        return TagScores(math.nan, math.nan, positives, negatives)
+    roc_auc, pr_auc = roc_auc_score(truth, score), average_precision_score(truth, score)
+    return TagScores(float(roc_auc), float(pr_auc), positives, negatives)
+
+
+def _known(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    known = labels != UNKNOWN
+    return labels[known], scores[known]
+
+
+def _tag_dict(scores: TagScores) -> dict:
+    return asdict(scores) | {"roc_auc": number_or_none(scores.roc_auc), "pr_auc": number_or_none(scores.pr_auc)}
+
+
+def _mean(values: list[float]) -> float:
+    return fmean(values) if values else math.nan

@@ -1,0 +1,91 @@
+"""The log-mel front-end: a layer of the model, so that what is trained is what is served."""
+
+import keras
+import librosa
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("genre_tagger")
+class LogMelSpectrogram(keras.layers.Layer):
+    """Log-mel spectrogram of a waveform, equal to librosa's `power_to_db(melspectrogram(y) ** mel_exponent)`.
+
+    Input: waveform [batch, samples], mono, full scale 1. Output: [batch, frames, mels] in dB,
+    with `frames = 1 + samples // hop_length` (centred frames, zero-padded at both ends).
+    Computed in float32 whatever the precision policy. Defaults are the published system's, where the
+    power mel spectrogram is squared once more before the logarithm (`mel_exponent=2`).
+
+    Args:
+        sample_rate: hertz.
+        n_fft: samples of the Hann window and of the Fourier transform.
+        hop_length: samples from one frame to the next.
+        n_mels: mel bands (Slaney scale and normalisation) between fmin_hz and fmax_hz (None: half the sample rate).
+        mel_exponent: power that the mel spectrogram is raised to before the logarithm.
+        amin: smallest value under the logarithm.
+        top_db: clamp below the clip's own maximum, in dB; None for none.
+    """
+
+    def __init__(
+        self,
+        sample_rate=12_000,
+        n_fft=512,
+        hop_length=256,
+        n_mels=96,
+        fmin_hz=0.0,
+        fmax_hz=None,
+        mel_exponent=2.0,
+        amin=1e-10,
+        top_db=80.0,
+        **kwargs,
+    ):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.sample_rate = sample_rate
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.n_mels = n_mels
+        self.fmin_hz = fmin_hz
+        self.fmax_hz = fmax_hz
+        self.mel_exponent = mel_exponent
+        self.amin = amin
+        self.top_db = top_db
+        self._mel_matrix = librosa.filters.mel(
+            sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin_hz, fmax=fmax_hz, dtype=np.float32
+        ).T
+
+    def call(self, waveform):
+        margin = self.n_fft // 2
+        # Keras' own centring reflects at the edges; librosa pads with zeros.
+        padded = ops.pad(ops.cast(waveform, "float32"), [[0, 0], [margin, margin]])
+        real, imaginary = ops.stft(
+            padded, sequence_length=self.n_fft, sequence_stride=self.hop_length, fft_length=self.n_fft, center=False
+        )
+        mel = ops.matmul(real * real + imaginary * imaginary, self._mel_matrix)
+        return self._to_db(mel**self.mel_exponent)
+
+    def _to_db(self, power):
+        decibel = 10.0 / np.log(10.0) * ops.log(ops.maximum(power, self.amin))
+        if self.top_db is None:
+            return decibel
+        loudest = ops.max(decibel, axis=(1, 2), keepdims=True)
+        return ops.maximum(decibel, loudest - self.top_db)
+
+    def compute_output_shape(self, input_shape):
+        batch, samples = input_shape
+        frames = None if samples is None else 1 + samples // self.hop_length
+        return batch, frames, self.n_mels
+
+    def get_config(self):
+        config = super().get_config()
+        del config["dtype"]  # always float32
+        fields = (
+            "sample_rate",
+            "n_fft",
+            "hop_length",
+            "n_mels",
+            "fmin_hz",
+            "fmax_hz",
+            "mel_exponent",
+            "amin",
+            "top_db",
+        )
+        return {**config, **{field: getattr(self, field) for field in fields}}

@@ -1,0 +1,70 @@
+"""The tagger: log-mel front-end, WaveNet and CNN branches in parallel, merge, head. One builder, all from a config."""
+
+import keras
+from keras import layers
+
+from genre_tagger.config import Config, HeadConfig, ModelConfig
+from genre_tagger.errors import UserError
+from genre_tagger.frontend import LogMelSpectrogram
+from genre_tagger.models.cnn import cnn_branch
+from genre_tagger.models.wavenet import cascade, wavenet
+
+
+def build_tagger(config: Config, num_tags: int) -> keras.Model:
+    """Builds the model: `waveform` float32 [batch, samples] -> `probabilities` float32 [batch, tags].
+
+    Raises:
+        UserError: the configuration has no branch, or its sizes do not fit together.
+    """
+    _check(config)
+    keras.utils.set_random_seed(config.seed)
+    waveform = keras.Input((config.window_samples,), name="waveform")
+    log_mel = frontend_layer(config)(waveform)
+    merged = _merge(_branches(log_mel, config.model), config.model)
+    probabilities = _head(merged, config.model.head, num_tags)
+    return keras.Model(waveform, probabilities, name="tagger")
+
+
+def frontend_layer(config: Config) -> LogMelSpectrogram:
+    """The front-end of a configuration, as the tagger holds it."""
+    return LogMelSpectrogram(**config.frontend.model_dump(), name="log_mel")
+
+
+def _branches(log_mel, model: ModelConfig) -> list:
+    branches = []
+    if model.wavenet is not None:
+        x = log_mel if model.cascade is None else cascade(log_mel, model.cascade, model.batch_norm_momentum)
+        branches.append(wavenet(x, model.wavenet, model.batch_norm_momentum))
+    if model.cnn is not None:
+        branches.append(cnn_branch(log_mel, model.cnn, model.batch_norm_momentum))
+    return branches
+
+
+def _merge(branches: list, model: ModelConfig):
+    if len(branches) == 1:
+        return branches[0]
+    return (layers.Concatenate if model.merge == "concat" else layers.Add)(name="merge")(branches)
+
+
+def _head(x, head: HeadConfig, num_tags: int):
+    for number, width in enumerate(head.widths, start=1):
+        x = layers.Dense(width, activation=head.activation, name=f"head_dense{number}")(x)
+        x = layers.Dropout(head.dropout, name=f"head_dropout{number}")(x)
+    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name="probabilities")(x)
+
+
+def _check(config: Config) -> None:
+    model = config.model
+    if config.window_samples < config.frontend.n_fft:
+        raise UserError(
+            f"config key 'window.seconds': {config.window.seconds} s is {config.window_samples} samples, "
+            f"expected at least n_fft = {config.frontend.n_fft}"
+        )
+    if model.cnn is None and model.wavenet is None:
+        raise UserError("config key 'model': expected a cnn or a wavenet branch, found none of the two")
+    if model.merge == "add" and model.cnn is not None and model.wavenet is not None:
+        widths = model.wavenet.output_width, model.cnn.output_width
+        if widths[0] != widths[1]:
+            raise UserError(
+                f"config key 'model.merge': add needs branches of one output_width, found wavenet {widths[0]}, cnn {widths[1]}"
+            )

@@ -1,0 +1,170 @@
+"""The run directory: the names of its files, and what makes two runs the same."""
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genre_tagger.config import Config, parse_config
+from genre_tagger.errors import UserError
+from genre_tagger.files import replacing, storage_errors
+
+PACKAGES = ("genre-tagger", "keras", "tensorflow", "numpy", "scikit-learn", "librosa", "soundfile", "soxr")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths of everything that a training run leaves behind, `runs/NAME/`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def data(self) -> Path:
+        """Where the data came from (JSON): the source's options, the prepared directory, its hash."""
+        return self.path / "data.json"
+
+    @property
+    def tags(self) -> Path:
+        """Ordered tag names, one a line."""
+        return self.path / "tags.txt"
+
+    @property
+    def model(self) -> Path:
+        """The model of the best validation ROC-AUC."""
+        return self.path / "model.keras"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The whole state of training after the last finished epoch."""
+        return self.path / "checkpoint" / "state.npz"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's log directory."""
+        return self.path / "tensorboard"
+
+    @property
+    def metrics(self) -> Path:
+        """What `genre-tagger evaluate` found (JSON)."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Labels and scores of every evaluated clip."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def report(self) -> Path:
+        """Tables and plots."""
+        return self.path / "report"
+
+    @property
+    def floor(self) -> Path:
+        """Scores of the logistic-regression floor for the test clips."""
+        return self.report / "floor.parquet"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, device, commit and seed (JSON)."""
+        return self.path / "environment.json"
+
+
+def open_run(path: Path) -> tuple[RunDirectory, Config]:
+    """Opens the directory of a trained run.
+
+    Raises:
+        UserError: it is no run directory, or has no trained model yet.
+    """
+    run = RunDirectory(path)
+    if not run.config.exists():
+        raise UserError(
+            f"{path}: not a run directory (no config.yaml in it); expected one made by `genre-tagger train`"
+        )
+    if not run.model.exists():
+        raise UserError(f"{path}: has no trained model yet (no model.keras); let `genre-tagger train` finish an epoch")
+    return run, read_config(run)
+
+
+def read_config(run: RunDirectory) -> Config:
+    """The configuration that the run was made with."""
+    return parse_config(yaml.safe_load(run.config.read_text(encoding="utf-8")))
+
+
+def create_run(path: Path, config: Config, data: dict[str, Any], tags: tuple[str, ...]) -> RunDirectory:
+    """Makes a run directory, or opens the one that was made for the same configuration and data.
+
+    Raises:
+        UserError: the directory holds a run of another configuration or of other data, or cannot be written.
+    """
+    run = RunDirectory(path)
+    if run.config.exists():
+        _check_same(run, config, data)
+        return run
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(run.tags, "".join(f"{tag}\n" for tag in tags))
+        write_text(run.data, json.dumps(data, indent=2))
+        write_text(run.environment, json.dumps(_environment(config), indent=2))
+        write_text(run.config, config.to_yaml())  # last: its presence says that the rest is there
+    return run
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file beside and renames it."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def _check_same(run: RunDirectory, config: Config, data: dict[str, Any]) -> None:
+    there, wanted = _flat(read_config(run).model_dump()), _flat(config.model_dump())
+    for key in wanted.keys() | there.keys():
+        if there.get(key) != wanted.get(key):
+            raise UserError(
+                f"{run.path}: holds a run of another configuration ({key} is {there.get(key)!r} there, "
+                f"{wanted.get(key)!r} here); expected the same one to go on with, or another --run"
+            )
+    if json.loads(run.data.read_text(encoding="utf-8"))["hash"] != data["hash"]:
+        raise UserError(
+            f"{run.path}: holds a run on other data; expected the same data to go on with, or another --run"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _environment(config: Config) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+        "seed": config.seed,
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,143 @@
+"""What happens around the epochs: exact validation, the best model, the resumable state, progress, a stop on NaN."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from genre_tagger.errors import UserError
+from genre_tagger.evaluation.metrics import compute_metrics
+from genre_tagger.files import replacing
+from genre_tagger.run import RunDirectory
+from genre_tagger.training.checkpoint import save_state
+
+MONITORED = "val_roc_auc"
+PROGRESS_SECONDS = 10.0
+
+
+class ExactValidation(keras.callbacks.Callback):
+    """Adds exact `val_loss`, `val_roc_auc` and `val_pr_auc` of whole clips to each epoch's logs.
+
+    Args:
+        labels: [clips, tags], 0, 1 or -1.
+        score: the model's probabilities [clips, tags] for those clips.
+    """
+
+    def __init__(self, labels: np.ndarray, score: Callable[[keras.Model], np.ndarray]):
+        super().__init__()
+        self._labels = labels
+        self._score = score
+
+    def on_epoch_end(self, epoch, logs=None):
+        scores = self._score(self.model)
+        metrics = compute_metrics(self._labels, scores, range(self._labels.shape[1]))
+        logs["val_loss"] = float(self.model.loss(self._labels, scores))
+        logs["val_roc_auc"], logs["val_pr_auc"] = metrics.roc_auc, metrics.pr_auc
+
+
+class RunKeeper(keras.callbacks.Callback):
+    """Keeps the run directory true after each epoch: best model, history, resumable state; stops when patience is out.
+
+    All it knows is the history, which lies in the resumable state: nothing else needs restoring.
+
+    Args:
+        run: where to write.
+        patience: epochs without a better validation ROC-AUC before training stops.
+        history: rows of the epochs done before this start.
+    """
+
+    def __init__(self, run: RunDirectory, patience: int, history: list[dict[str, Any]]):
+        super().__init__()
+        self._run = run
+        self._patience = patience
+        self.history = history
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
+        self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
+        self.history[-1]["learning_rate"] = rate
+        if best_epoch(self.history) == epoch + 1:
+            save_model(self.model, self._run)
+        with replacing(self._run.history) as unfinished:
+            pd.DataFrame(self.history).to_csv(unfinished, index=False)
+        save_state(self._run.checkpoint, self.model, self.history)
+        self.model.stop_training = is_out_of_patience(self.history, self._patience)
+
+
+def best_epoch(history: list[dict[str, Any]]) -> int:
+    """The epoch (from 1) of the best validation ROC-AUC, the first of equals; NaN counts as the worst."""
+    return 1 + int(np.argmax(np.nan_to_num([row[MONITORED] for row in history], nan=-1.0)))
+
+
+def is_out_of_patience(history: list[dict[str, Any]], patience: int) -> bool:
+    """Whether the last `patience` epochs brought nothing better."""
+    return bool(history) and len(history) - best_epoch(history) >= patience
+
+
+def save_model(model: keras.Model, run: RunDirectory) -> None:
+    """Writes `model.keras` beside and renames it; the optimizer stays out, it is in the resumable state."""
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    with replacing(run.model) as unfinished:
+        beside = unfinished.with_suffix(".keras")  # Keras insists on the ending
+        bare.save(beside)
+        beside.replace(unfinished)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops training with a UserError at the first loss that is no number; the best model so far stays."""
+
+    def __init__(self, run: RunDirectory):
+        super().__init__()
+        self._run = run
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise UserError(
+                f"training: the loss is {logs['loss']} in epoch {self._epoch + 1}, step {batch + 1}, expected a finite "
+                f"number; {self._run.path} keeps the epochs before; lower training.learning_rate or set "
+                "training.precision=float32"
+            )
+
+
+class Progress(keras.callbacks.Callback):
+    """Prints a line a group of steps: the first step, then every few seconds.
+
+    Args:
+        epochs, steps: planned epochs and steps of each.
+        batch_size: clips a step.
+        say: prints a line.
+    """
+
+    def __init__(self, epochs: int, steps: int, batch_size: int, say: Callable[[str], None]):
+        super().__init__()
+        self._epochs, self._steps, self._batch_size, self._say = epochs, steps, batch_size, say
+        self._epoch = self._since_step = 0
+        self._since = self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._since_step, self._since = epoch, 0, time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        step, now = batch + 1, time.monotonic()
+        is_first = step == 1 and now - self._since > 5.0
+        if is_first or step == self._steps or now - self._since >= PROGRESS_SECONDS:
+            rate = (step - self._since_step) * self._batch_size / (now - self._since)
+            self._say(
+                f"epoch {self._epoch + 1}/{self._epochs}  step {step}/{self._steps}  loss {logs['loss']:.4f}  "
+                f"roc-auc {logs['roc_auc']:.4f}  {rate:.1f} clips/s"
+            )
+            self._since_step, self._since = step, now
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._say(
+            f"epoch {epoch + 1}/{self._epochs}  validation: loss {logs['val_loss']:.4f}  "
+            f"roc-auc {logs['val_roc_auc']:.4f}  pr-auc {logs['val_pr_auc']:.4f}  "
+            f"({time.monotonic() - self._started:.0f} s since start)"
+        )

@@ -1,0 +1,157 @@
+"""What each command does, from options to results: source, data, training, evaluation. The command line prints it."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from genre_tagger.config import Config
+from genre_tagger.data.dataset import Dataset
+from genre_tagger.data.manifest import Manifest, read_manifest
+from genre_tagger.data.records import data_hash, prepare
+from genre_tagger.data.sources import SourceOptions, open_source
+from genre_tagger.data.stream import stream_dataset
+from genre_tagger.errors import UserError
+from genre_tagger.evaluation.evaluate import evaluate_run
+from genre_tagger.evaluation.predictions import Predictions
+from genre_tagger.files import replacing, storage_errors
+from genre_tagger.run import RunDirectory, create_run, open_run
+from genre_tagger.training.fit import device_names, fit
+
+Say = Callable[[str], None]
+ProgressBar = Callable[
+    [str], Callable[[int, int], None]
+]  # by its title; called with how many are done, and of how many
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training command has to show."""
+
+    run: RunDirectory
+    history: list[dict[str, Any]]
+    report: dict[str, Any]
+    predictions: Predictions
+
+
+def prepare_source(
+    options: SourceOptions, data: Path, sample_rate: int, workers: int, progress: ProgressBar
+) -> Manifest:
+    """Renders the demo where that is the source, and decodes every clip into a directory below `data`.
+
+    Args:
+        options: the source.
+        data: folder for everything that is made.
+        sample_rate: of the prepared audio, in Hz.
+        workers: processes.
+        progress: makes a progress bar.
+
+    Raises:
+        UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
+    """
+    source = open_source(options, data, workers, progress("rendering songs"))
+    digest = data_hash(source, sample_rate)
+    directory = data / "prepared" / f"{source.name}-{sample_rate}hz-{digest[:10]}"
+    return prepare(source, sample_rate, directory, workers=workers, on_progress=progress("preparing clips"))
+
+
+def train(
+    options: SourceOptions,
+    config: Config,
+    run_path: Path,
+    data: Path,
+    *,
+    stream: bool,
+    workers: int,
+    say: Say,
+    progress: ProgressBar,
+) -> TrainingResult:
+    """From a source of music to a trained and evaluated run; goes on from wherever an earlier call was stopped.
+
+    Args:
+        options: the source.
+        config: of the run.
+        run_path: the run directory, made if missing.
+        data: folder for rendered and prepared audio.
+        stream: decode the audio files while training, prepare nothing.
+        workers: processes that render and prepare.
+        say: prints a line.
+        progress: makes a progress bar.
+
+    Raises:
+        UserError: whatever the user can mend; nothing that was finished is lost.
+    """
+    if stream:
+        dataset, origin = _stream(options, config, run_path, data, workers, progress)
+    else:
+        manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress)
+        dataset, origin = Dataset.of_manifest(manifest), {"prepared": str(manifest.directory.resolve())}
+        say(_describe(manifest))
+    for split in dataset.splits:
+        if one_sided := dataset.one_sided_tags(split):
+            say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
+    record = {**origin, "source": json.loads(options.model_dump_json()), "data": str(data), "hash": dataset.hash}
+    run = create_run(run_path, config, record, dataset.tags)
+    say(f"training on {', '.join(device_names())} into {run.path}")
+    with storage_errors(run.path), _decoding_errors():
+        history = fit(run, config, dataset, say)
+        report, predictions = evaluate_run(run, config, dataset)
+    return TrainingResult(run, history, report, predictions)
+
+
+def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, progress: ProgressBar) -> dict[str, Any]:
+    """Evaluates a run again on its own data and returns the content of its new `metrics.json`.
+
+    Raises:
+        UserError: no such run, or its data is not there any more.
+    """
+    run, config = open_run(run_path)
+    dataset = _dataset_of(run, config, workers, progress)
+    with storage_errors(run.path), _decoding_errors():
+        return evaluate_run(run, config, dataset, families)[0]
+
+
+def _stream(options, config, run_path, data, workers, progress) -> tuple[Dataset, dict[str, Any]]:
+    source = open_source(options, data, workers, progress("rendering songs"))
+    dataset, rejected = stream_dataset(source, config.frontend.sample_rate)
+    with storage_errors(run_path):
+        run_path.mkdir(parents=True, exist_ok=True)
+        with replacing(run_path / "rejected.csv") as path:
+            rejected.to_csv(path, index=False)
+    return dataset, {"prepared": None}
+
+
+def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
+    record = json.loads(run.data.read_text(encoding="utf-8"))
+    if record["prepared"] is not None:
+        dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
+    else:
+        source = open_source(
+            SourceOptions(**record["source"]), Path(record["data"]), workers, progress("rendering songs")
+        )
+        dataset, _ = stream_dataset(source, config.frontend.sample_rate)
+    if dataset.hash != record["hash"]:
+        raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
+    return dataset
+
+
+def _describe(manifest: Manifest) -> str:
+    splits = ", ".join(f"{summary.clips} {split}" for split, summary in manifest.splits.items())
+    rejected = f", {manifest.rejected} rejected (see rejected.csv there)" if manifest.rejected else ""
+    return f"data in {manifest.directory}: {splits} clips, {len(manifest.tags)} tags{rejected}"
+
+
+@contextmanager
+def _decoding_errors() -> Iterator[None]:
+    """Turns what a decoder in the graph says of a file into a UserError."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        raise UserError(
+            f"--stream: a file cannot be decoded ({' '.join(error.message.split())[:300]}); `genre-tagger prepare` "
+            "lists such files and goes on without them"
+        ) from error

@@ -1,0 +1,71 @@
+"""Seeds and small real material for all tests."""
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+REAL_CLIP = (
+    Path(__file__).parents[2] / "shared/mtt/joram-moments_of_clarity-08-solipsism-59-88.mp3"
+)  # 29 s, 16 kHz, mono
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    """Makes every test draw the same random numbers whichever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+    yield
+
+
+@pytest.fixture
+def real_mp3() -> Path:
+    """A real clip of MagnaTagATune."""
+    if not REAL_CLIP.exists():
+        pytest.skip(f"the real clip is not here: {REAL_CLIP}")
+    return REAL_CLIP
+
+
+def music(rng: np.random.Generator, seconds: float, sample_rate: int, channels: int) -> np.ndarray:
+    """A chord of three tones with noise, float64 [samples, channels], peak about 0.6."""
+    times = np.arange(round(seconds * sample_rate))[:, None] / sample_rate
+    hertz = rng.uniform(100, 1500, 3)
+    tones = sum(np.sin(2 * np.pi * f * times + rng.uniform(0, 6, channels)) for f in hertz)
+    return 0.18 * tones + 0.02 * rng.standard_normal((times.size, channels)).clip(-3, 3)
+
+
+# name, sample rate in Hz, channels, seconds, drums, loud, split; group is the letter
+FILES = (
+    ("a1.wav", 8000, 1, 0.8, "1", "0", "train"),
+    ("a2.flac", 44100, 2, 1.0, "0", "1", "train"),
+    ("b1.ogg", 22050, 1, 1.2, "1", "", "train"),
+    ("b2.mp3", 16000, 1, 1.5, "0", "0", "train"),
+    ("c1.wav", 12000, 1, 0.5, "1", "1", "train"),
+    ("c2.mp3", 48000, 2, 1.0, "0", "0", "train"),
+    ("d1.flac", 16000, 1, 0.7, "1", "1", "valid"),
+    ("d2.wav", 48000, 2, 0.6, "0", "0", "valid"),
+    ("e1.ogg", 44100, 2, 0.9, "1", "", "valid"),
+    ("f1.mp3", 44100, 1, 1.1, "1", "1", "test"),
+    ("f2.wav", 32000, 1, 0.5, "0", "1", "test"),
+    ("sub/g1.wav", 24000, 2, 0.75, "0", "1", "test"),
+)
+
+
+@pytest.fixture
+def music_folder(tmp_path: Path) -> Path:
+    """A folder of 12 short audio files of four formats with a tags.csv: tags drums and loud, splits and groups."""
+    root = tmp_path / "music"
+    (root / "sub").mkdir(parents=True)
+    rng = np.random.default_rng(7)
+    lines = ["path,drums,loud,split,group"]
+    for name, rate, channels, seconds, drums, loud, split in FILES:
+        soundfile.write(root / name, music(rng, seconds, rate, channels), rate)
+        lines.append(f"{name},{drums},{loud},{split},{Path(name).stem[0]}")
+    (root / "tags.csv").write_text("\n".join(lines) + "\n")
+    return root
