@@ -24,7 +24,7 @@ def _none_word(value: Any) -> Any:
 class Section(BaseModel):
     """Base of every part of the configuration: frozen, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FrontendConfig(Section):
@@ -206,7 +206,7 @@ def _with_parent(text: str, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected a mapping of configuration keys, found {type(values).__name__}")
     parent = values.pop("extends", None)
-    return values if parent is None else _merge(_read_preset(parent), values)
+    return values if parent is None else _merge(_read_preset(str(parent)), values)
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

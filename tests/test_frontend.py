@@ -29,7 +29,10 @@ SETTINGS = {
     "top_db": 60.0,
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore:Empty filters detected")  # 128 bands of 512 samples at 22.05 kHz
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Empty filters detected"),  # 128 bands of 512 samples at 22.05 kHz
+    pytest.mark.filterwarnings("ignore:The model does not have any trainable weights"),
+]
 
 
 def real_music(rate):

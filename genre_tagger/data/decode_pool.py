@@ -2,14 +2,17 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
 import numpy as np
 
@@ -23,8 +26,8 @@ SCRATCH_PREFIX = ".pcm-"
 def decode_many(paths: Iterable[Path], sample_rate: int, workers: int, scratch: Path) -> Iterator[bytes | Undecodable]:
     """Yields for each path, in order, its 16-bit mono PCM (see `to_pcm16`) or the reason why there is none.
 
-    Processes are spawned, as forking after TensorFlow has started its threads may deadlock: a script that
-    calls this needs the usual `if __name__ == "__main__":`. Close the generator where it is not exhausted.
+    Processes are spawned, as forking after TensorFlow has started its threads may deadlock. Close the generator
+    where it is not exhausted.
 
     Args:
         paths: the audio files.
@@ -40,6 +43,7 @@ def decode_many(paths: Iterable[Path], sample_rate: int, workers: int, scratch: 
     waiting: deque[tuple[Path, Future]] = deque()
     spawn = multiprocessing.get_context("spawn")
     with (
+        _death_explained(),
         TemporaryDirectory(dir=scratch, prefix=SCRATCH_PREFIX) as folder,
         ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool,
     ):
@@ -47,7 +51,8 @@ def decode_many(paths: Iterable[Path], sample_rate: int, workers: int, scratch: 
         for path, slot in zip(paths, cycle(slots)):
             if len(waiting) == len(slots):
                 yield _take(*waiting.popleft())
-            waiting.append((slot, pool.submit(decode_into, slot, path, sample_rate)))
+            with _without_main():
+                waiting.append((slot, pool.submit(decode_into, slot, path, sample_rate)))
         while waiting:
             yield _take(*waiting.popleft())
 
@@ -61,17 +66,33 @@ def _make_slots(folder: Path, count: int) -> list[Path]:
     return slots
 
 
-def _take(slot: Path, future: Future) -> bytes | Undecodable:
+@contextmanager
+def _without_main() -> Iterator[None]:
+    # A spawned process imports the caller's script again, TensorFlow and all, though decoding needs nothing of it.
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
-        result = future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a decoding process was killed, most likely out of memory; the same command with fewer workers continues"
-        ) from None
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _take(slot: Path, future: Future) -> bytes | Undecodable:
+    result = future.result()
     if isinstance(result, Undecodable):
         return result
     with slot.open("rb", buffering=0) as file:
         return file.read(result)
+
+
+@contextmanager
+def _death_explained() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise UserError(
+            "a decoding process was killed, most likely out of memory; the same command with fewer workers continues"
+        ) from None
 
 
 def _start_worker() -> None:

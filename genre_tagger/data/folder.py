@@ -41,11 +41,11 @@ class FolderSource:
         listing = read_table(table or _default_table(root))
         if "path" not in listing.columns:
             raise UserError(f"{listing.path}, line 1: found no column 'path'{nearest('path', listing.columns)}")
+        self.tags, labels = read_labels(listing)
         ids = _read_ids(listing, root)
         groups = _read_groups(listing, ids)
         splits = _read_splits(listing, groups) if "split" in listing.columns else _make_splits(listing, groups, seed)
         _check_splits(listing, splits)
-        self.tags, labels = read_labels(listing)
         self.clips: Sequence[Clip] = [
             Clip(name, root / name, row, group, split)
             for name, row, group, split in zip(ids, labels, groups, splits, strict=True)

@@ -10,7 +10,7 @@ from genre_tagger.data.clips import Source
 from genre_tagger.data.decode_pool import SCRATCH_PREFIX, decode_many
 from genre_tagger.data.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest, read_manifest
 from genre_tagger.data.shards import Shard, plan_shards, write_shard
-from genre_tagger.data.storage import remove_leftovers, replacing, storage_errors
+from genre_tagger.files import remove_leftovers, replacing, storage_errors
 from genre_tagger.data.summary import write_summary
 from genre_tagger.errors import UserError
 
@@ -32,7 +32,7 @@ def prepare(
         source: yields the clips.
         sample_rate: of the stored audio, in Hz.
         directory: is made where it is missing; holds one source at one rate.
-        workers: decoding processes; a script that calls this needs `if __name__ == "__main__":`.
+        workers: number of decoding processes.
         on_progress: called with the number of clips done and of all.
 
     Raises:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from genre_tagger.data.clips import SPLITS, Clip
 from genre_tagger.data.decode import Undecodable
-from genre_tagger.data.storage import replacing
+from genre_tagger.files import replacing
 
 CLIPS_PER_SHARD = 64  # 45 MB of 29 s clips at 12 kHz
 

@@ -16,7 +16,7 @@ from genre_tagger.data.manifest import (
     SplitSummary,
 )
 from genre_tagger.data.shards import Shard, read_notes
-from genre_tagger.data.storage import replacing
+from genre_tagger.files import replacing
 from genre_tagger.errors import UserError
 
 REJECTED_NAME = "rejected.csv"

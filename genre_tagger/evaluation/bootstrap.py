@@ -92,7 +92,7 @@ def weighted_areas(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _segment_weights(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The drawn weight in each segment, of all its clips and of the positive ones: two arrays [segments, replicates]."""
+    """The drawn weight of each segment: of all its clips and of its positive ones, [segments, replicates] each."""
     ranked = weights[ranking.order]
     total = np.add.reduceat(ranked, ranking.starts, axis=0)
     ranked *= ranking.positive[:, None]

@@ -1,6 +1,6 @@
 """Labels and scores of the evaluated clips, kept in one parquet file so that a metric is never a rerun."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from genre_tagger.data.clips import UNKNOWN
 from genre_tagger.errors import UserError
-from genre_tagger.evaluation.atomic import written_beside
+from genre_tagger.files import replacing
 
 CLIP_COLUMNS = ("clip", "group", "split")
 LABEL, SCORE = "label:", "score:"
@@ -57,7 +57,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         columns[LABEL + tag] = pd.array(labels, dtype="Int8")
         columns[LABEL + tag][labels == UNKNOWN] = pd.NA
         columns[SCORE + tag] = predictions.scores[:, index].astype(np.float32)
-    with written_beside(path) as beside:
+    with replacing(path) as beside:
         pd.DataFrame(columns).to_parquet(beside, index=False)
 
 
@@ -101,9 +101,7 @@ def _tags_of(path: Path, table: pd.DataFrame) -> tuple[str, ...]:
     labelled = _names_after(LABEL, table)
     unmatched = set(labelled) ^ set(_names_after(SCORE, table))
     if unmatched:
-        raise UserError(
-            f"{path}: expected both label:TAG and score:TAG for each tag, found one for {_listed(unmatched)}"
-        )
+        raise UserError(f"{path}: found only one of label:TAG and score:TAG for {_listed(unmatched)}, expected both")
     if not labelled:
         raise UserError(f"{path}: found no column label:TAG, expected label:TAG and score:TAG for each tag")
     return tuple(labelled)
@@ -144,10 +142,9 @@ def _numbers_of(path: Path, column: pd.Series, expected: str) -> np.ndarray:
 def _refuse(path: Path, column: pd.Series, wrong: np.ndarray, expected: str) -> None:
     rows = np.flatnonzero(wrong)
     if rows.size:
-        raise UserError(
-            f"{path}: column {column.name}, row {rows[0]}: found {column.iloc[rows[0]]}, expected {expected}"
-        )
+        found = column.iloc[rows[0]]
+        raise UserError(f"{path}: column {column.name}, row {rows[0]}: found {found}, expected {expected}")
 
 
-def _listed(names: Sequence[str] | set[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

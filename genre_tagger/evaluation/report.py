@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from genre_tagger.errors import UserError
-from genre_tagger.evaluation.atomic import written_beside
 from genre_tagger.evaluation.bootstrap import interval
 from genre_tagger.evaluation.families import family_metrics, read_families
 from genre_tagger.evaluation.metrics import Metrics, compute_metrics, number_or_none
 from genre_tagger.evaluation.plots import plot_curves, plot_history, plot_tags
 from genre_tagger.evaluation.predictions import Predictions
+from genre_tagger.files import replacing
 
 
 def evaluate_predictions(
@@ -75,7 +75,7 @@ def write_report(
     chosen, floor_chosen = _of_split(predictions, split), _floor_of_split(floor, predictions, split)
     metrics, floor_metrics = _metrics_of(chosen), floor_chosen and _metrics_of(floor_chosen)
     directory.mkdir(parents=True, exist_ok=True)
-    with written_beside(directory / "tags.csv") as beside:
+    with replacing(directory / "tags.csv") as beside:
         _tag_table(report, floor_metrics).to_csv(beside, index=False)
     plot_tags(directory / "tags.png", metrics, floor_metrics)
     plot_curves(directory / "curves.png", chosen)

@@ -19,6 +19,10 @@ class MaskedAUC(keras.metrics.AUC):
         weight = known if sample_weight is None else known * sample_weight
         return super().update_state(ops.maximum(y_true, 0), y_pred, weight)
 
+    def get_config(self):
+        # Keras hands out a tensor here and cannot read it back.
+        return {**super().get_config(), "label_weights": np.asarray(self.label_weights).tolist()}
+
 
 def running_aucs(two_sided: Sequence[bool]) -> list[keras.metrics.Metric]:
     """ROC-AUC and PR-AUC averaged over the tags with positives and negatives among the training labels.

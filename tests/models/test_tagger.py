@@ -358,9 +358,15 @@ def copy_weights(model, plain):
 
 PLAIN_CASES = {
     "concat": {},
-    "add": {"merge": "add", "wavenet__output_width": 7},
-    "elu": {"wavenet__gate": "elu", "cnn__activation": "elu"},
-    "kernel of 3": {"wavenet__kernel_size": 3, "cascade__kernel_size": 2},
+    "add, elu, other kernels": {
+        "merge": "add",
+        "cnn__activation": "elu",
+        "cnn__kernel_size": 2,
+        "cascade__kernel_size": 2,
+        "wavenet__gate": "elu",
+        "wavenet__kernel_size": 3,
+        "wavenet__output_width": 7,
+    },
     "no cascade": {"cascade": "none"},
 }
 
@@ -379,14 +385,14 @@ def test_equals_the_plain_tagger(changes):
     assert np.ptp(before, axis=0).min() > 1e-3  # the clips differ
     np.testing.assert_allclose(probabilities(model, waveform), before, atol=1e-5)
     losses, plain_losses = (train_some(each, config) for each in (model, plain))
-    np.testing.assert_allclose(losses, plain_losses, rtol=1e-4)
+    np.testing.assert_allclose(losses, plain_losses, rtol=1e-3)
     after = probabilities(plain, waveform)
     assert np.abs(after - before).max() > 1e-2
-    np.testing.assert_allclose(probabilities(model, waveform), after, atol=1e-3)
+    np.testing.assert_allclose(probabilities(model, waveform), after, atol=2e-3)
 
 
-def train_some(model, config, steps=4):
-    model.compile(keras.optimizers.SGD(0.02), loss="binary_crossentropy")
+def train_some(model, config, steps=3):
+    model.compile(keras.optimizers.SGD(0.005), loss="binary_crossentropy", run_eagerly=True)  # no wait for a graph
     labels = np.random.default_rng(1).integers(0, 2, (steps, BATCH, TAGS)).astype("float32")
     return [float(model.train_on_batch(noise(config, seed=step), labels[step])) for step in range(steps)]
 

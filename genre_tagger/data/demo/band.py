@@ -7,10 +7,11 @@ from pretty_midi import ControlChange, Instrument
 
 from genre_tagger.data.demo.instruments import INSTRUMENTS, KIT_LEVELS_DB
 from genre_tagger.data.demo.parts import OCTAVE, Player
+from genre_tagger.data.demo.patterns import BASSES, CHORDS, DRUMS, MELODIES, suited_to
 from genre_tagger.data.demo.styles import Style
 
 # A-weighted level of single notes for each role, in dBFS: the lead stands out, nothing is buried.
-LEAD_DB, CHORDS_DB, BASS_DB, DRUMS_DB = -36.0, -42.0, -44.0, -45.0
+LEAD_DB, CHORDS_DB, BASS_DB, DRUMS_DB = -36.0, -40.0, -44.0, -45.0
 MEASURED_AT_VOLUME = 100
 CHANNEL_VOLUME, LOUDEST = 7, 127
 MELODY_SEMITONES = 19
@@ -42,16 +43,19 @@ class Band:
         return [chair.track for chair in chairs if chair and chair.track.notes]
 
 
-def draw_band(rng: random.Random, style: Style, guest_tag: str) -> Band:
-    """Draws a band from a style's palettes, and for guest any instrument that earns `guest_tag`."""
+def draw_band(rng: random.Random, style: Style, guest_tag: str, pace: int) -> Band:
+    """Draws a band from a style's palettes, and for guest any instrument that earns `guest_tag`.
+
+    `pace` is -1 in slow songs, 1 in fast ones: their players choose sparse or busy patterns.
+    """
     guest = rng.choice([name for name, instrument in INSTRUMENTS.items() if guest_tag in instrument.tags])
     has_bass, has_drums = rng.random() < style.bass_odds, rng.random() < style.drum_odds
     return Band(
-        lead=_seat_lead(rng, style, _draw(rng, style.leads)),
-        guest=_seat_lead(rng, style, guest),
-        harmonies=(_seat_harmony(rng, style), _seat_harmony(rng, style)),
-        bass=_seat_bass(rng, style) if has_bass else None,
-        drums=_seat_drums(rng, style) if has_drums else None,
+        lead=_seat_lead(rng, style, _draw(rng, style.leads), pace),
+        guest=_seat_lead(rng, style, guest, pace),
+        harmonies=(_seat_harmony(rng, style, pace), _seat_harmony(rng, style, pace)),
+        bass=_seat_bass(rng, style, pace) if has_bass else None,
+        drums=_seat_drums(rng, style, pace) if has_drums else None,
     )
 
 
@@ -59,28 +63,28 @@ def _draw(rng: random.Random, weights: dict[str, int]) -> str:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def _seat_lead(rng: random.Random, style: Style, name: str) -> Chair:
+def _seat_lead(rng: random.Random, style: Style, name: str, pace: int) -> Chair:
     player = _player(rng, style, *_register(rng, name, MELODY_SEMITONES))
-    return Chair(_track(name, LEAD_DB), player, style.melodies)
+    return Chair(_track(name, LEAD_DB), player, suited_to(pace, style.melodies, MELODIES))
 
 
-def _seat_harmony(rng: random.Random, style: Style) -> Chair:
+def _seat_harmony(rng: random.Random, style: Style, pace: int) -> Chair:
     name = _draw(rng, style.harmonies)
     player = _player(rng, style, *_register(rng, name, CHORD_SEMITONES))
-    return Chair(_track(name, CHORDS_DB), player, style.chords)
+    return Chair(_track(name, CHORDS_DB), player, suited_to(pace, style.chords, CHORDS))
 
 
-def _seat_bass(rng: random.Random, style: Style) -> Chair:
+def _seat_bass(rng: random.Random, style: Style, pace: int) -> Chair:
     name = _draw(rng, style.basses)
     player = _player(rng, style, INSTRUMENTS[name].low, INSTRUMENTS[name].high)
-    return Chair(_track(name, BASS_DB), player, style.bass_lines)
+    return Chair(_track(name, BASS_DB), player, suited_to(pace, style.bass_lines, BASSES))
 
 
-def _seat_drums(rng: random.Random, style: Style) -> Chair:
+def _seat_drums(rng: random.Random, style: Style, pace: int) -> Chair:
     kit = rng.choice(style.kits)
     track = Instrument(kit, is_drum=True, name="drums")
     _set_gain(track, DRUMS_DB - KIT_LEVELS_DB[kit])
-    return Chair(track, _player(rng, style, 0, 127), style.drums)
+    return Chair(track, _player(rng, style, 0, 127), suited_to(pace, style.drums, DRUMS))
 
 
 def _register(rng: random.Random, name: str, semitones: int) -> tuple[int, int]:

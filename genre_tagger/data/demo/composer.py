@@ -14,9 +14,9 @@ from genre_tagger.data.demo.parts import Bar, Harmony, Melody, Player, play_bass
 from genre_tagger.data.demo.patterns import BASSES, CHORDS, MELODIES, STEPS_PER_BEAT
 from genre_tagger.data.demo.styles import SCALES, STYLES, Style
 
-COMPOSER_VERSION = 2  # raise it when anything heard or labelled changes: songs of two versions must not mix
+COMPOSER_VERSION = 3  # raise it when anything heard or labelled changes: songs of two versions must not mix
 CLIPS_PER_SONG = 3
-CLIP_SECONDS = 8.0
+CLIP_SECONDS = 6.0
 
 # A song's number alone gives its split, style, guest, tempo and level. These cycles have lengths prime to one another
 # (10, 7, 11; tempo and level share one of 9), so that any run of songs is stratified: each split meets every style
@@ -101,9 +101,10 @@ def compose(seed: int, index: int) -> Song:
     rng = random.Random(f"{COMPOSER_VERSION}/{seed}/{index}")  # a string seeds the same on every machine
     name = tuple(STYLES)[index % len(STYLES)]
     style = STYLES[name]
-    tempo_bpm = round(rng.uniform(*TEMPOS_BPM[index % len(TEMPOS_BPM)]), 1)
+    pace = index % len(TEMPOS_BPM)
+    tempo_bpm = round(rng.uniform(*TEMPOS_BPM[pace]), 1)
     form = _draw_form(rng, style, tempo_bpm)
-    band = draw_band(rng, style, GUEST_TAGS[index % len(GUEST_TAGS)])
+    band = draw_band(rng, style, GUEST_TAGS[index % len(GUEST_TAGS)], pace - 1)
     _play_song(rng, style, form, band)
     midi = PrettyMIDI(initial_tempo=tempo_bpm)
     midi.instruments = band.tracks()

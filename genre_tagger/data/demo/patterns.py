@@ -6,6 +6,7 @@ is loud and `o` soft.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 
 STEPS_PER_BEAT = 4
 
@@ -87,3 +88,18 @@ DRUMS = {
 def strokes(pattern: str) -> list[tuple[int, str, int]]:
     """Reads a pattern: (step, symbol, length in steps) of every stroke."""
     return [(found.start(), found[1], 1 + len(found[2])) for found in re.finditer(r"([^-.])(-*)", pattern)]
+
+
+def suited_to(pace: int, names: Sequence[str], table: Mapping[str, str | dict[int, str]]) -> tuple[str, ...]:
+    """The sparser half of the named patterns for slow songs (pace -1), the busier for fast ones (1), else all (0).
+
+    Without it a slow song of sixteenths would be a fast song of eighths, and no listener could tell.
+    """
+    ranked = sorted(names, key=lambda name: _stroke_count(table[name]))
+    half = (len(ranked) + 1) // 2
+    return tuple(ranked[:half] if pace < 0 else ranked[-half:] if pace > 0 else ranked)
+
+
+def _stroke_count(pattern: str | dict[int, str]) -> int:
+    voices = pattern.values() if isinstance(pattern, dict) else [pattern]
+    return sum(len(strokes(voice)) for voice in voices)

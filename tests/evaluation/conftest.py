@@ -1,0 +1,37 @@
+"""Seeded predictions of a made-up model."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from genre_tagger.evaluation.predictions import Predictions
+
+TAGS = ("piano", "rock", "slow", "choir")
+
+
+def make_predictions(clips: int = 200, groups: int = 40, skill: float = 2.0, split: str = "test") -> Predictions:
+    """Scores rounded to hundredths, so that some are equal, with a tenth of the labels unknown."""
+    rng = np.random.default_rng(clips + groups)
+    present = rng.random((clips, len(TAGS))) < 0.3
+    scores = 1 / (1 + np.exp(-rng.normal(size=present.shape) - skill * present))
+    return Predictions(
+        clip_ids=[f"clip{number}" for number in range(clips)],
+        groups=rng.integers(0, groups, clips).astype(str),
+        splits=np.full(clips, split),
+        tags=TAGS,
+        labels=np.where(rng.random(present.shape) < 0.1, -1, present).astype(np.int8),
+        scores=scores.round(2).astype(np.float32),
+    )
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    """200 test clips of 40 groups with four tags."""
+    return make_predictions()
+
+
+@pytest.fixture
+def predictions_of() -> Callable[..., Predictions]:
+    """`make_predictions`, for tests that need other numbers."""
+    return make_predictions
