@@ -1,4 +1,4 @@
-"""Packaging of genre_tagger; `tuning/` and `export/` lie at the top of the repository and install inside the package."""
+"""Packaging of genre_tagger; `tuning/` and `export/` lie at the top and install inside the package."""
 
 import re
 from pathlib import Path

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -51,8 +50,7 @@ def prepare(
     from genre_tagger import console, workflow
 
     options = _source_options(source, root, table, songs, data_seed)
-    with console.progress_bars() as progress:
-        manifest = workflow.prepare_source(options, data, sample_rate, workers or _cores(), progress)
+    manifest = workflow.prepare_source(options, data, sample_rate, workers or _cores(), console.progress_bar)
     console.print_manifest(manifest)
 
 
@@ -94,17 +92,16 @@ def train(
     run = run or Path("runs") / f"{source}-{preset or config.stem}"
     from genre_tagger import workflow
 
-    with console.progress_bars() as progress:
-        result = workflow.train(
-            options,
-            resolved,
-            run,
-            data,
-            stream=stream,
-            workers=workers or _cores(),
-            say=console.say,
-            progress=progress,
-        )
+    result = workflow.train(
+        options,
+        resolved,
+        run,
+        data,
+        stream=stream,
+        workers=workers or _cores(),
+        say=console.say,
+        progress=console.progress_bar,
+    )
     console.print_training(result)
 
 
@@ -134,8 +131,7 @@ def evaluate(
     else:
         from genre_tagger import workflow
 
-        with console.progress_bars() as progress:
-            report = workflow.evaluate(run, family_of, workers or _cores(), progress)
+        report = workflow.evaluate(run, family_of, workers or _cores(), console.progress_bar)
     typer.echo(json.dumps(report, indent=2)) if as_json else console.print_report(report)
 
 

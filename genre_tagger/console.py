@@ -29,25 +29,19 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Yields a function that makes a bar of a title; the bar is called with how many are done, and of how many.
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function to call with how many are done, and of how many; the bar appears with the first call.
 
-    A bar appears with its first call and goes to standard error; where that is no terminal, its end alone is printed.
+    It goes to standard error; where that is no terminal, its end alone is printed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=False), console=_errors) as bars:
+    with Progress(*columns, TimeRemainingColumn(), console=_errors) as bars:
 
-        def make(title: str) -> Callable[[int, int], None]:
-            tasks = []
+        def update(done: int, total: int) -> None:
+            task = bars.task_ids[0] if bars.task_ids else bars.add_task(title)
+            bars.update(task, completed=done, total=total)
 
-            def update(done: int, total: int) -> None:
-                if not tasks:
-                    tasks.append(bars.add_task(title))
-                bars.update(tasks[0], completed=done, total=total)
-
-            return update
-
-        yield make
+        yield update
 
 
 def print_manifest(manifest: "Manifest") -> None:
@@ -112,14 +106,11 @@ def _table(title: str, first_column: str) -> Table:
 
 def _epoch_table(history: list[dict[str, Any]]) -> Table:
     names = ("loss", "roc_auc", "val_loss", "val_roc_auc", "val_pr_auc", "learning_rate")
-    table = _table("epochs", "epoch")
+    table = _table("epochs (roc auc: running, val: exact)", "epoch")
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name.replace("_", " ").removeprefix("learning "), justify="right")
     for row in history:
-        table.add_row(
-            str(row["epoch"]),
-            *(f"{row[name]:.2e}" if name == "learning_rate" else f"{row[name]:.4f}" for name in names),
-        )
+        table.add_row(str(row["epoch"]), *(f"{row[name]:.4g}" for name in names))
     return table
 
 
@@ -130,19 +121,20 @@ def _figure_table(report: dict[str, Any]) -> Table:
     table.add_row("model", _interval(report["roc_auc"]), _interval(report["pr_auc"]))
     if report["floor"]:
         floor = report["floor"]
-        table.add_row("floor: logistic regression", _interval(floor["roc_auc"]), _interval(floor["pr_auc"]))
+        table.add_row("logistic-regression floor", _interval(floor["roc_auc"]), _interval(floor["pr_auc"]))
     for family, scores in report["families"].items():
         table.add_row(f"{family} ({len(scores['tags'])} tags)", _number(scores["roc_auc"]), _number(scores["pr_auc"]))
     return table
 
 
 def _example_table(predictions: "Predictions") -> Table:
-    """Clips spread over the test split, with as many predicted tags as are true."""
+    """Clips of different groups of the test split, with as many predicted tags as are true."""
     test = predictions.of_split("test")
+    _, firsts = np.unique(test.groups, return_index=True)
     table = _table("example clips of the test split", "clip")
     table.add_column("true tags")
     table.add_column("predicted tags")
-    for row in np.linspace(0, len(test.clip_ids) - 1, EXAMPLES).astype(int):
+    for row in firsts[:EXAMPLES]:
         true = np.flatnonzero(test.labels[row] == 1)
         best = np.argsort(-test.scores[row])[: max(len(true), 1)]
         predicted = ", ".join(f"{test.tags[tag]} {test.scores[row, tag]:.2f}" for tag in best)
@@ -157,7 +149,7 @@ def _listed(names: list[str], tags: dict[str, Any]) -> str:
 def _interval(area: dict[str, float | None]) -> str:
     if area["value"] is None:
         return "undefined"
-    return f"{area['value']:.4f} ({area['low']:.4f} to {area['high']:.4f})"
+    return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
 
 
 def _number(value: float | None) -> str:

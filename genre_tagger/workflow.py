@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from genre_tagger.config import Config
+from genre_tagger.data.clips import Source
 from genre_tagger.data.dataset import Dataset
 from genre_tagger.data.manifest import Manifest, read_manifest
 from genre_tagger.data.records import data_hash, prepare
@@ -53,10 +54,11 @@ def prepare_source(
     Raises:
         UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
     """
-    source = open_source(options, data, workers, progress("rendering songs"))
+    source = _open(options, data, workers, progress)
     digest = data_hash(source, sample_rate)
     directory = data / "prepared" / f"{source.name}-{sample_rate}hz-{digest[:10]}"
-    return prepare(source, sample_rate, directory, workers=workers, on_progress=progress("preparing clips"))
+    with progress("preparing clips") as on_progress:
+        return prepare(source, sample_rate, directory, workers=workers, on_progress=on_progress)
 
 
 def train(
@@ -86,7 +88,7 @@ def train(
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
     if stream:
-        dataset, origin = _stream(options, config, run_path, data, workers, progress)
+        dataset, origin = _stream(_open(options, data, workers, progress), config, run_path)
     else:
         manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress)
         dataset, origin = Dataset.of_manifest(manifest), {"prepared": str(manifest.directory.resolve())}
@@ -115,8 +117,13 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
         return evaluate_run(run, config, dataset, families)[0]
 
 
-def _stream(options, config, run_path, data, workers, progress) -> tuple[Dataset, dict[str, Any]]:
-    source = open_source(options, data, workers, progress("rendering songs"))
+def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar) -> Source:
+    with progress("rendering songs") as on_progress:
+        return open_source(options, data, workers, on_progress)
+
+
+def _stream(source: Source, config: Config, run_path: Path) -> tuple[Dataset, dict[str, Any]]:
+    """The dataset of the files as they are; what cannot be used is listed in the run directory."""
     dataset, rejected = stream_dataset(source, config.frontend.sample_rate)
     with storage_errors(run_path):
         run_path.mkdir(parents=True, exist_ok=True)
@@ -130,9 +137,7 @@ def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: Progr
     if record["prepared"] is not None:
         dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
     else:
-        source = open_source(
-            SourceOptions(**record["source"]), Path(record["data"]), workers, progress("rendering songs")
-        )
+        source = _open(SourceOptions(**record["source"]), Path(record["data"]), workers, progress)
         dataset, _ = stream_dataset(source, config.frontend.sample_rate)
     if dataset.hash != record["hash"]:
         raise UserError(f"{run.path}: its data has changed since training; train again into another --run")

@@ -1,6 +1,6 @@
 """The input pipeline: prepared shards -> windows of waveform in batches, by tf.data.
 
-Everything random is a function of (seed, epoch, clip), so that a run resumed at an epoch sees what an unbroken one sees.
+Everything random is a function of (seed, epoch, clip), so that a resumed run sees what an unbroken one sees.
 """
 
 from collections.abc import Callable
@@ -100,7 +100,7 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
 
 
 def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
-    """Batches of (waveform [batch, samples], index [batch]) over all evaluation windows of all clips, in fixed order."""
+    """Batches of (waveform [batch, samples], index [batch]): all evaluation windows of all clips, in fixed order."""
 
     def windows(entry):
         waveform, _, index = reader.load(entry)

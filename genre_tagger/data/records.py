@@ -10,9 +10,9 @@ from genre_tagger.data.clips import Source
 from genre_tagger.data.decode_pool import SCRATCH_PREFIX, decode_many
 from genre_tagger.data.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest, read_manifest
 from genre_tagger.data.shards import Shard, plan_shards, write_shard
-from genre_tagger.files import remove_leftovers, replacing, storage_errors
 from genre_tagger.data.summary import write_summary
 from genre_tagger.errors import UserError
+from genre_tagger.files import remove_leftovers, replacing, storage_errors
 
 HASH_NAME = "hash.txt"
 

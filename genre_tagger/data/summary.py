@@ -16,8 +16,8 @@ from genre_tagger.data.manifest import (
     SplitSummary,
 )
 from genre_tagger.data.shards import Shard, read_notes
-from genre_tagger.files import replacing
 from genre_tagger.errors import UserError
+from genre_tagger.files import replacing
 
 REJECTED_NAME = "rejected.csv"
 TAGS_NAME = "tags.txt"

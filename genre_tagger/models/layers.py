@@ -35,7 +35,7 @@ def _covariance(rows):
 
 
 def _output_moments(mean, covariance, kernel):
-    """Mean and variance [..., filters] of `rows @ kernel`, from the moments of the rows; kernel [..., columns, filters]."""
+    """Mean and variance [..., filters] of `rows @ kernel` from the moments of the rows; kernel [..., columns, filters]."""
     output_mean = ops.squeeze(ops.matmul(mean[..., None, :], kernel), -2)
     return output_mean, ops.sum(kernel * ops.matmul(covariance, kernel), axis=-2)
 
@@ -160,7 +160,7 @@ class ConvBatchNorm(_BatchNormWeights):
 
 @keras.saving.register_keras_serializable("genre_tagger")
 class CausalTaps(keras.layers.Layer):
-    """The inputs of a causal dilated convolution side by side: [batch, frames, channels] -> [..., kernel_size * channels].
+    """Inputs of a causal dilated convolution side by side: [batch, frames, channels] -> [..., kernel_size * channels].
 
     Frame t holds frames t - (kernel_size - 1) * dilation, ..., t - dilation, t, with zeros before the start, so that a
     1x1 convolution behind it is the causal convolution: one matrix product, where a dilated convolution on a CPU

@@ -66,5 +66,6 @@ def _check(config: Config) -> None:
         widths = model.wavenet.output_width, model.cnn.output_width
         if widths[0] != widths[1]:
             raise UserError(
-                f"config key 'model.merge': add needs branches of one output_width, found wavenet {widths[0]}, cnn {widths[1]}"
+                f"config key 'model.merge': add needs branches of one output_width, found wavenet {widths[0]}, "
+                f"cnn {widths[1]}"
             )

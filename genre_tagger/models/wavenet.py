@@ -40,7 +40,7 @@ def _mel_convolution(x, config, padding, activation, momentum, name):
 def _check_bands(bands: int, needed: int) -> None:
     if bands < needed:
         raise UserError(
-            f"config key 'frontend.n_mels': too few mel bands for the cascade ({bands} left where {needed} are needed); "
+            f"config key 'frontend.n_mels': too few mel bands for the cascade ({bands} left, {needed} needed); "
             "raise n_mels, lower model.cascade.kernel_size, or set model.cascade=none"
         )
 
