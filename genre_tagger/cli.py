@@ -22,7 +22,7 @@ app = typer.Typer(
 Source = Annotated[str, typer.Argument(help="demo (rendered on the spot) or folder (audio files and a table of tags).")]
 Root = Annotated[Path | None, typer.Option(help="The folder of audio files, for the source 'folder'.")]
 Table = Annotated[Path | None, typer.Option(help="Its CSV or TSV; tags.csv or tags.tsv in the folder by default.")]
-Songs = Annotated[int | None, typer.Option(min=10, help="Songs that the demo renders (240 by default).")]
+Songs = Annotated[int | None, typer.Option(min=10, help="Songs that the demo renders (400 by default).")]
 DataSeed = Annotated[int, typer.Option(min=0, help="Seed of the demo's songs and of a folder's split.")]
 Data = Annotated[Path, typer.Option(help="Folder for rendered and prepared audio.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that render and decode; all cores by default.")]

@@ -93,6 +93,8 @@ def train(
         manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress)
         dataset, origin = Dataset.of_manifest(manifest), {"prepared": str(manifest.directory.resolve())}
         say(_describe(manifest))
+        if short := manifest.clips_shorter_than(config.window.seconds):
+            say(f"{short} clips are shorter than the window of {config.window.seconds} s: filled with zeros at the end")
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
@@ -156,7 +158,7 @@ def _decoding_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
+        reason = " ".join(error.message.split("assertion failed: ")[-1].split())[:500]
         raise UserError(
-            f"--stream: a file cannot be decoded ({' '.join(error.message.split())[:300]}); `genre-tagger prepare` "
-            "lists such files and goes on without them"
+            f"--stream: a file cannot be decoded: {reason}; `genre-tagger prepare` lists such files and goes on without"
         ) from error

@@ -1,6 +1,7 @@
 """Seeds and small real material for all tests."""
 
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +59,15 @@ FILES = (
 
 
 @pytest.fixture
-def music_folder(tmp_path: Path) -> Path:
+def music_folder(tmp_path: Path, shared_music_folder: Path) -> Path:
     """A folder of 12 short audio files of four formats with a tags.csv: tags drums and loud, splits and groups."""
-    root = tmp_path / "music"
+    return Path(shutil.copytree(shared_music_folder, tmp_path / "music"))
+
+
+@pytest.fixture(scope="session")
+def shared_music_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for tests that change nothing in it."""
+    root = tmp_path_factory.mktemp("shared") / "music"
     (root / "sub").mkdir(parents=True)
     rng = np.random.default_rng(7)
     lines = ["path,drums,loud,split,group"]

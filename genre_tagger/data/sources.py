@@ -12,7 +12,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.files import storage_errors
 
 SOURCES = ("demo", "folder")
-DEMO_SONGS = 240
+DEMO_SONGS = 400
 
 OnProgress = Callable[[int, int], None]
 

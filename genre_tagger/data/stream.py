@@ -111,9 +111,11 @@ def decode_in_graph(path: tf.Tensor, file_format: tf.Tensor, rate: tf.Tensor, sa
     import tensorflow_io as tfio  # loads its library at import: only where it is used
 
     content = tf.io.read_file(path)
-    mono = tf.reduce_mean(tf.switch_case(file_format, [_decoder(content, *names) for names in FORMATS]), axis=-1)
+    channels = tf.switch_case(file_format, [_decoder(content, *names) for names in FORMATS])
+    mono = tf.reduce_mean(channels, axis=-1, keepdims=True)
     # Its filter delays by a millisecond or two, which no tag depends on.
-    return tf.cond(rate == sample_rate, lambda: mono, lambda: tfio.audio.resample(mono, rate, sample_rate))
+    resampled = tf.cond(rate == sample_rate, lambda: mono, lambda: tfio.audio.resample(mono, rate, sample_rate))
+    return tf.ensure_shape(resampled, [None, 1])[:, 0]
 
 
 def _decoder(content: tf.Tensor, name: str, subtype: str):

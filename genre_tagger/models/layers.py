@@ -35,7 +35,7 @@ def _covariance(rows):
 
 
 def _output_moments(mean, covariance, kernel):
-    """Mean and variance [..., filters] of `rows @ kernel` from the moments of the rows; kernel [..., columns, filters]."""
+    """Mean and variance [..., filters] of `rows @ kernel` from the moments of rows; kernel [..., columns, filters]."""
     output_mean = ops.squeeze(ops.matmul(mean[..., None, :], kernel), -2)
     return output_mean, ops.sum(kernel * ops.matmul(covariance, kernel), axis=-2)
 

@@ -31,7 +31,6 @@ GENERAL_MIDI = {
     "electric guitar": {26, 27, 28, 29, 30},
     "bass": set(range(32, 40)),
     "violin": {40, 110},
-    "cello": {42},
     "strings": {44, 48, 49},
     "harp": {46},
     "choir": {52, 53},

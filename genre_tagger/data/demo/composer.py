@@ -14,9 +14,9 @@ from genre_tagger.data.demo.parts import Bar, Harmony, Melody, Player, play_bass
 from genre_tagger.data.demo.patterns import BASSES, CHORDS, MELODIES, STEPS_PER_BEAT
 from genre_tagger.data.demo.styles import SCALES, STYLES, Style
 
-COMPOSER_VERSION = 3  # raise it when anything heard or labelled changes: songs of two versions must not mix
+COMPOSER_VERSION = 4  # raise it when anything heard or labelled changes: songs of two versions must not mix
 CLIPS_PER_SONG = 3
-CLIP_SECONDS = 6.0
+CLIP_SECONDS = 5.0
 
 # A song's number alone gives its split, style, guest, tempo and level. These cycles have lengths prime to one another
 # (10, 7, 11; tempo and level share one of 9), so that any run of songs is stratified: each split meets every style
@@ -28,8 +28,8 @@ LEVELS_DB = ((-36.0, -31.0), (-26.0, -22.0), (-17.0, -13.0))
 LEVEL_SPREAD_DB = 1.0  # of the clips around their song
 
 # Odds of playing in a section.
-LEAD_ODDS, LEAD_BESIDE_GUEST_ODDS = 0.8, 0.35
-FIRST_HARMONY_ODDS, SECOND_HARMONY_ODDS = 0.75, 0.3
+LEAD_ODDS, LEAD_BESIDE_GUEST_ODDS = 0.8, 0.2
+FIRST_HARMONY_ODDS, SECOND_HARMONY_ODDS = 0.75, 0.2
 RHYTHM_ODDS = 0.85
 GUEST_SECTIONS = 2
 

@@ -37,7 +37,6 @@ INSTRUMENTS = {
     "pick bass": Instrument(34, ("bass",), 28, 48, -40.7),
     "synth bass": Instrument(38, ("bass", "synth"), 28, 48, -42.3),
     "violin": Instrument(40, ("violin",), 60, 91, -28.7),
-    "cello": Instrument(42, ("cello",), 36, 67, -35.6),
     "strings": Instrument(48, ("strings",), 43, 84, -37.5),
     "slow strings": Instrument(49, ("strings",), 43, 84, -40.5),
     "harp": Instrument(46, ("harp",), 48, 88, -31.9),
@@ -62,7 +61,7 @@ TAGS_OF_PROGRAM = {instrument.program: instrument.tags for instrument in INSTRUM
 # sooner or later, and none gives a style away. Their number is prime to those of styles and splits (see composer.py).
 GUEST_TAGS = (
     "harpsichord",
-    "cello",
+    "piano",
     "violin",
     "organ",
     "harp",

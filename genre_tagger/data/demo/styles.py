@@ -52,9 +52,9 @@ STYLES = {
     "classical": Style(
         scales=("major", "harmonic minor"),
         progressions=((0, 3, 4, 0), (0, 5, 1, 4), (0, 3, 6, 2, 5, 1, 4, 0)),
-        leads={"violin": 3, "flute": 2, "grand piano": 2, "harpsichord": 2, "cello": 1, "trumpet": 2},
+        leads={"violin": 3, "flute": 2, "grand piano": 2, "harpsichord": 2, "trumpet": 2},
         harmonies={"strings": 3, "grand piano": 3, "harpsichord": 2, "church organ": 2, "harp": 1, "choir aahs": 1},
-        basses={"cello": 3, "acoustic bass": 2},
+        basses={"acoustic bass": 1},
         melodies=("dotted", "quarters", "eighths", "runs", "lilting"),
         chords=("alberti", "arpeggio", "quarters", "halves", "oom pah"),
         bass_lines=("halves", "root and fifth", "walking"),
@@ -126,7 +126,7 @@ STYLES = {
     "ambient": Style(
         scales=("major", "lydian", "minor"),
         progressions=((0, 3, 0, 5), (0, 4, 3, 3), (5, 3, 0, 0)),
-        leads={"flute": 2, "harp": 2, "grand piano": 2, "square lead": 1, "cello": 1, "choir aahs": 2},
+        leads={"flute": 2, "harp": 2, "grand piano": 2, "square lead": 1, "violin": 1, "choir aahs": 2},
         harmonies={"warm pad": 3, "sweep pad": 2, "slow strings": 3, "choir aahs": 2, "nylon guitar": 1, "harp": 1},
         basses={"synth bass": 2, "finger bass": 1},
         melodies=("long", "slow", "alap"),

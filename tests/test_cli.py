@@ -1,0 +1,216 @@
+"""The commands as a user meets them: help is quick, the whole path works, mistakes are one line and exit code 2."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from genre_tagger import __version__
+from genre_tagger.cli import app, main
+
+TINY = [
+    "window.seconds=0.6",
+    "window.hop_seconds=0.25",
+    "model.cnn={kernels: [4, 4], pools: [[2, 2], [4, 4]], dropouts: [0, 0], output_width: 4}",
+    "model.cascade.width=8",
+    "model.wavenet={dilation_depth: 2, blocks: 1, skip_channels: 8, output_width: 4}",
+    "model.head.widths=[8]",
+    "training.batch_size=4",
+    "training.epochs=2",
+]
+OVERRIDES = [part for override in TINY for part in ("--set", override)]
+
+
+def run(*arguments: str) -> str:
+    """Runs a command that must succeed and returns what it printed."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def failure(monkeypatch, capsys, *arguments: str) -> str:
+    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
+    monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert line.startswith("genre-tagger: ")
+    return line
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [[], ["prepare"], ["train"], ["evaluate"], ["tag"]])
+def test_help_answers_without_anything_heavy(command):
+    code = (
+        "import sys; from genre_tagger.cli import app\n"
+        f"try: app({[*command, '--help']!r})\n"
+        "except SystemExit as ending: code = ending.code\n"
+        "heavy = {'tensorflow', 'keras', 'librosa', 'sklearn', 'pandas', 'numpy', 'soundfile'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        times.append(time.monotonic() - started)
+        assert result.returncode == 0, result.stderr
+    assert "--help" in result.stdout
+    assert min(times) < 1.0
+
+
+def test_version_is_the_installed_one():
+    assert run("--version").strip() == __version__
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, shared_music_folder):
+    """(folder of the run, what training printed)."""
+    work = tmp_path_factory.mktemp("work")
+    places = ["--run", work / "run", "--data", work / "data"]
+    return work / "run", run("train", "folder", "--root", shared_music_folder, *OVERRIDES, *places)
+
+
+def test_train_prints_what_was_learned_and_what_is_next(trained):
+    _, output = trained
+    assert re.search(r"data in \S+/prepared/folder-12000hz-\w+: 6 train, 3 valid, 3 test clips, 2 tags", output)
+    assert "2 clips are shorter than the window of 0.6 s: filled with zeros at the end" in output
+    for words in ("epoch 2/2", "macro ROC-AUC", "logistic-regression floor", "best tags", "worst tags", "next:"):
+        assert words in output, words
+    assert ("f1.mp3" in output) + ("f2.wav" in output) == 1  # one example a group
+    assert "sub/g1.wav" in output
+
+
+def test_train_leaves_a_whole_run_directory(trained):
+    path, _ = trained
+    for name in ("config.yaml", "tags.txt", "model.keras", "history.csv", "metrics.json", "predictions.parquet"):
+        assert (path / name).is_file(), name
+    assert {plot.name for plot in (path / "report").glob("*.png")} == {"tags.png", "curves.png", "history.png"}
+
+
+def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(trained):
+    path, _ = trained
+    report = json.loads(run("evaluate", path, "--json"))
+    assert report == json.loads((path / "metrics.json").read_text())
+    scored = json.loads(run("evaluate", "--predictions", path / "predictions.parquet", "--json"))
+    assert scored["roc_auc"] == report["roc_auc"]
+    assert scored["tags"] == report["tags"]
+
+
+def test_tag_scores_a_file_as_evaluation_scored_its_clip(trained, shared_music_folder):
+    path, _ = trained
+    expected = pd.read_parquet(path / "predictions.parquet").set_index("clip").loc["f1.mp3"]
+    (line,) = run("tag", path, shared_music_folder / "f1.mp3", "--json").splitlines()
+    scores = json.loads(line)["tags"]
+    assert set(scores) == {"drums", "loud"}
+    for tag, score in scores.items():
+        assert score == pytest.approx(expected[f"score:{tag}"], abs=2e-3)  # prepared audio is rounded to 16 bits
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert "probability" in run("tag", path, shared_music_folder / "f1.mp3", "--top", 1)
+
+
+def test_a_broken_file_among_others_is_named_and_makes_exit_code_1(trained, tmp_path, shared_music_folder):
+    broken = tmp_path / "broken.mp3"
+    broken.write_text("this is no audio")
+    files = [str(broken), str(shared_music_folder / "f2.wav")]
+    result = CliRunner().invoke(app, ["tag", str(trained[0]), *files, "--json"])
+    assert result.exit_code == 1
+    assert "broken.mp3: " in result.stderr
+    assert json.loads(result.stdout)["file"].endswith("f2.wav")
+
+
+def test_a_run_of_another_configuration_is_refused(trained, shared_music_folder, monkeypatch, capsys):
+    path, _ = trained
+    places = ["--run", path, "--data", path.parent / "data"]
+    common = ["train", "folder", "--root", shared_music_folder, *OVERRIDES, *places]
+    line = failure(monkeypatch, capsys, *common, "--set", "training.alpha=1.5")
+    assert "training.alpha is 1.1 there, 1.5 here" in line
+
+
+def test_stream_trains_without_preparing(in_folder, music_folder):
+    (music_folder / "a1.wav").write_text("this is no audio")
+    run("train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run", "--stream")
+    assert not (in_folder / "data/prepared").exists()
+    assert pd.read_csv("run/rejected.csv")["id"].tolist() == ["a1.wav"]
+    assert json.loads(run("evaluate", "run", "--json"))["clips"] == 3
+
+
+def test_prepare_lists_what_it_rejects(in_folder, music_folder):
+    (music_folder / "b2.mp3").write_text("this is no audio")
+    output = run("prepare", "folder", "--root", music_folder, "--workers", 1)
+    assert "1 clips rejected" in output
+    (listed,) = in_folder.glob("data/prepared/*/rejected.csv")
+    assert pd.read_csv(listed)["id"].tolist() == ["b2.mp3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "--preset", "smal"], r"--preset: unknown preset 'smal'; did you mean small"),
+        (["train", "--set", "model.wavnet.blocks=2"], r"'model\.wavnet': unknown; did you mean wavenet"),
+        (["train", "--set", "training.alpha=loud"], r"'training\.alpha': found 'loud', expected"),
+        (["train", "--preset", "small", "--config", "c.yaml"], r"--preset and --config"),
+        (["train", "--config", "none.yaml"], r"none\.yaml: cannot be read"),
+        (["train", "dmeo"], r"SOURCE: unknown source 'dmeo'; expected one of demo, folder"),
+        (["train", "folder"], r"--root: the source 'folder' needs"),
+        (["train", "demo", "--root", "."], r"--root, --table: the source 'demo'"),
+        (["train", "folder", "--root", "nowhere"], r"nowhere: no such folder"),
+        (["evaluate"], r"expected either a run directory or --predictions"),
+        (["evaluate", "nowhere"], r"nowhere: not a run directory"),
+        (["evaluate", "--predictions", "none.parquet"], r"none\.parquet"),
+        (["tag", "nowhere", "none.wav"], r"none\.wav: no such file"),
+    ],
+)
+def test_mistakes_are_one_line(in_folder, monkeypatch, capsys, arguments, expected):
+    assert re.search(expected, failure(monkeypatch, capsys, *arguments))
+
+
+def test_an_unwritable_run_is_refused(in_folder, music_folder, monkeypatch, capsys):
+    (in_folder / "file").write_text("")
+    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "file/run")
+    assert "file/run: cannot be written" in line
+
+
+def test_nothing_usable_is_refused(in_folder, music_folder, monkeypatch, capsys):
+    for path in music_folder.rglob("*.*"):
+        if path.suffix != ".csv":
+            path.write_text("this is no audio")
+    line = failure(monkeypatch, capsys, "prepare", "folder", "--root", music_folder, "--workers", 1)
+    assert "no usable clip in train, valid, test, 12 rejected" in line
+
+
+def test_nan_audio_in_a_stream_is_named(in_folder, music_folder, monkeypatch, capsys):
+    import numpy as np
+
+    soundfile.write(music_folder / "a1.wav", np.full(12_000, np.nan, np.float32), 12_000, subtype="FLOAT")
+    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "r", "--stream")
+    assert "a1.wav" in line
+
+
+@pytest.mark.slow
+def test_the_demo_goes_from_nothing_to_a_report_and_repeats_itself(in_folder):
+    """The command as installed, killed by nobody: renders, prepares, trains, reports; again: nothing is redone."""
+    command = ["genre-tagger", "train", "--songs", "20", *OVERRIDES, "--set", "window.seconds=1"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300) for _ in range(2)
+    )
+    assert first.returncode == 0, first.stderr
+    assert "logistic-regression floor" in first.stdout
+    assert "Traceback" not in first.stderr
+    assert "epoch 1/2  step" in first.stdout
+    assert "epoch 1/2  step" not in second.stdout
+    assert second.stdout.splitlines()[-5:] == first.stdout.splitlines()[-5:]
