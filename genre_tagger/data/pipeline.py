@@ -11,11 +11,11 @@ from typing import Protocol
 import tensorflow as tf
 
 from genre_tagger.config import Config
+from genre_tagger.data.decode import PCM16_SCALE
 from genre_tagger.data.manifest import Manifest
 
 SHARDS_AT_ONCE = 8
-SHUFFLED_CLIPS = 256  # clips held for shuffling: 29 s at 12 kHz are 0.7 MB each
-FULL_SCALE = 32_768.0
+SHUFFLED_CLIPS = 64  # clips held for shuffling: 29 s at 12 kHz are 0.7 MB each
 
 _FEATURES = {
     "index": tf.io.FixedLenFeature([], tf.int64),
@@ -28,7 +28,7 @@ class ClipReader(Protocol):
     """Clips of one split: `entries` names them quickly, `load` turns an entry into audio, in parallel.
 
     entries(seed): dataset of entries, in an order given by the seed [2], or in a fixed order for None.
-    load(entry): (waveform float32 [samples], labels float32 [tags] with -1 unknown, index int64).
+    load(entry): (waveform [samples], int16 or float32, labels float32 [tags] with -1 unknown, index int64).
     """
 
     num_clips: int
@@ -59,13 +59,13 @@ class RecordReader:
         )
         # Dataset.shuffle takes no seed from inside a graph; the shards are in a shuffled order already.
         chunks = records.batch(SHUFFLED_CLIPS)
-        return chunks.map(lambda chunk: tf.random.experimental.stateless_shuffle(chunk, seed)).unbatch()
+        return chunks.map(lambda chunk: tf.random.experimental.stateless_shuffle(chunk, seed)).unbatch().prefetch(1)
 
     def load(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Decodes one record."""
         fields = tf.io.parse_single_example(record, _FEATURES)
-        waveform = tf.cast(tf.io.decode_raw(fields["pcm"], tf.int16), tf.float32) / FULL_SCALE
-        return waveform, tf.cast(tf.io.decode_raw(fields["labels"], tf.int8), tf.float32), fields["index"]
+        labels = tf.cast(tf.io.decode_raw(fields["labels"], tf.int8), tf.float32)
+        return tf.io.decode_raw(fields["pcm"], tf.int16), labels, fields["index"]
 
 
 def steps_per_epoch(reader: ClipReader, config: Config) -> int:
@@ -96,29 +96,25 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
 
     epochs = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
     windows = epochs.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return windows.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return windows.batch(batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
     """Batches of (waveform [batch, samples], index [batch]): all evaluation windows of all clips, in fixed order."""
 
-    def windows(entry):
-        waveform, _, index = reader.load(entry)
-        starts = evaluation_starts(tf.size(waveform), config)
-        cut = tf.map_fn(
-            lambda start: _cut(waveform, start, config.window_samples), starts, fn_output_signature=tf.float32
-        )
-        return cut, tf.fill(tf.shape(starts), index)
+    def windows(waveform, _, index):
+        starts = tf.data.Dataset.from_tensor_slices(evaluation_starts(tf.size(waveform), config))
+        return starts.map(lambda start: (_cut(waveform, start, config.window_samples), index))
 
-    clips = reader.entries(None).map(windows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return clips.unbatch().batch(config.training.batch_size).prefetch(tf.data.AUTOTUNE)
+    clips = reader.entries(None).map(reader.load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return clips.flat_map(windows).batch(config.training.batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
 
 
 def whole_clips(reader: ClipReader, transform: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:
     """(transform(waveform [1, samples])[0], index) of every whole clip, in fixed order."""
 
     def transformed(entry):
-        waveform, _, index = reader.load(entry)
+        waveform, index = _to_float(*reader.load(entry)[::2])
         return transform(waveform[tf.newaxis])[0], index
 
     return reader.entries(None).map(transformed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
@@ -144,5 +140,13 @@ def _training_start(waveform, index, epoch, config: Config) -> tf.Tensor:
 def _cut(waveform, start, samples: int) -> tf.Tensor:
     """One window of a waveform [samples]; what the clip is too short for is filled with zeros at the end."""
     window = waveform[start : start + samples]
-    window = tf.pad(window, [[0, samples - tf.size(window)]])
+    missing = samples - tf.size(window)
+    window = tf.cond(missing > 0, lambda: tf.pad(window, [[0, missing]]), lambda: window)
     return tf.ensure_shape(window, [samples])
+
+
+def _to_float(waveform, other) -> tuple[tf.Tensor, tf.Tensor]:
+    """Brings 16-bit samples to full scale 1, late in the pipeline, where one op does a whole batch."""
+    if waveform.dtype == tf.int16:
+        waveform = tf.cast(waveform, tf.float32) / PCM16_SCALE
+    return waveform, other
