@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -105,8 +106,17 @@ def read_config(run: RunDirectory) -> Config:
     return parse_config(yaml.safe_load(run.config.read_text(encoding="utf-8")))
 
 
-def create_run(path: Path, config: Config, data: dict[str, Any], tags: tuple[str, ...]) -> RunDirectory:
+def create_run(
+    path: Path, config: Config, data: dict[str, Any], tags: tuple[str, ...], devices: Sequence[str] = ()
+) -> RunDirectory:
     """Makes a run directory, or opens the one that was made for the same configuration and data.
+
+    Args:
+        path: the directory.
+        config: of the run.
+        data: where the data came from, with its `hash`.
+        tags: ordered names.
+        devices: that it is trained on, for `environment.json`.
 
     Raises:
         UserError: the directory holds a run of another configuration or of other data, or cannot be written.
@@ -119,7 +129,7 @@ def create_run(path: Path, config: Config, data: dict[str, Any], tags: tuple[str
         path.mkdir(parents=True, exist_ok=True)
         write_text(run.tags, "".join(f"{tag}\n" for tag in tags))
         write_text(run.data, json.dumps(data, indent=2))
-        write_text(run.environment, json.dumps(_environment(config), indent=2))
+        write_text(run.environment, json.dumps(_environment(config, devices), indent=2))
         write_text(run.config, config.to_yaml())  # last: its presence says that the rest is there
     return run
 
@@ -151,11 +161,12 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _environment(config: Config) -> dict[str, Any]:
+def _environment(config: Config, devices: Sequence[str]) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
+        "devices": list(devices),
         "git_commit": _git_commit(),
         "seed": config.seed,
     }

@@ -99,8 +99,9 @@ def train(
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
     record = {**origin, "source": json.loads(options.model_dump_json()), "data": str(data), "hash": dataset.hash}
-    run = create_run(run_path, config, record, dataset.tags)
-    say(f"training on {', '.join(device_names())} into {run.path}")
+    devices = device_names()
+    run = create_run(run_path, config, record, dataset.tags, devices)
+    say(f"training on {', '.join(devices)} into {run.path}")
     with storage_errors(run.path), _decoding_errors():
         history = fit(run, config, dataset, say)
         report, predictions = evaluate_run(run, config, dataset)

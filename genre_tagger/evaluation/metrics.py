@@ -68,12 +68,6 @@ def compute_metrics(labels: np.ndarray, scores: np.ndarray, tags: Sequence[str])
     return Metrics({tag: _score_tag(labels[:, index], scores[:, index]) for index, tag in enumerate(tags)})
 
 
-def macro_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Macro ROC-AUC of [clips, tags] alone, for each epoch's validation; NaN when no tag is defined."""
-    columns = [_known(labels[:, index], scores[:, index]) for index in range(labels.shape[1])]
-    return _mean([float(roc_auc_score(truth, score)) for truth, score in columns if 0 < truth.sum() < truth.size])
-
-
 def number_or_none(value: float) -> float | None:
     """A plain float, or None in place of NaN, which JSON does not have."""
     return None if math.isnan(value) else float(value)

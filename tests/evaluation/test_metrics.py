@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from genre_tagger.evaluation.metrics import compute_metrics, macro_roc_auc
+from genre_tagger.evaluation.metrics import compute_metrics
 
 TAGS = ("mixed", "unknown row", "never", "always", "nobody knows")
 LABELS = np.int8([[1, 1, 0, 1, -1], [0, -1, 0, 1, -1], [1, 0, 0, -1, -1], [0, 0, -1, 1, -1]])
@@ -31,7 +31,6 @@ def test_undefined_tags_are_named_and_left_out_of_the_averages():
     assert all(math.isnan(metrics.tags[tag].roc_auc) and math.isnan(metrics.tags[tag].pr_auc) for tag in TAGS[2:])
     assert metrics.roc_auc == pytest.approx((3.5 / 4 + 1 / 2) / 2)
     assert metrics.pr_auc == pytest.approx((5 / 6 + 1 / 2) / 2)
-    assert macro_roc_auc(LABELS, SCORES) == pytest.approx(metrics.roc_auc)
 
 
 def test_equals_scikit_learn_where_all_is_known(predictions):
@@ -44,7 +43,6 @@ def test_equals_scikit_learn_where_all_is_known(predictions):
 def test_nothing_defined_is_nan():
     metrics = compute_metrics(LABELS[:, 2:], SCORES[:, 2:], TAGS[2:])
     assert math.isnan(metrics.roc_auc) and math.isnan(metrics.pr_auc)
-    assert math.isnan(macro_roc_auc(LABELS[:, 2:], SCORES[:, 2:]))
 
 
 def test_to_dict_is_json_with_null_for_undefined():
