@@ -96,7 +96,8 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
 
     epochs = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
     windows = epochs.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return windows.batch(batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
+    batches = windows.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.map(_to_float, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
@@ -148,5 +149,5 @@ def _cut(waveform, start, samples: int) -> tf.Tensor:
 def _to_float(waveform, other) -> tuple[tf.Tensor, tf.Tensor]:
     """Brings 16-bit samples to full scale 1, late in the pipeline, where one op does a whole batch."""
     if waveform.dtype == tf.int16:
-        waveform = tf.cast(waveform, tf.float32) / PCM16_SCALE
+        waveform = tf.cast(waveform, tf.float32) * (1.0 / PCM16_SCALE)  # exact, and quicker than dividing
     return waveform, other
