@@ -23,7 +23,7 @@ Source = Annotated[str, typer.Argument(help="demo (rendered on the spot) or fold
 Root = Annotated[Path | None, typer.Option(help="The folder of audio files, for the source 'folder'.")]
 Table = Annotated[Path | None, typer.Option(help="Its CSV or TSV; tags.csv or tags.tsv in the folder by default.")]
 Songs = Annotated[int | None, typer.Option(min=10, help="Songs that the demo renders (400 by default).")]
-DataSeed = Annotated[int, typer.Option(min=0, help="Seed of the demo's songs and of a folder's split.")]
+DataSeed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the demo's songs and of a folder's split.")]
 Data = Annotated[Path, typer.Option(help="Folder for rendered and prepared audio.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that render and decode; all cores by default.")]
 
@@ -43,7 +43,9 @@ def prepare(
     songs: Songs = None,
     data_seed: DataSeed = 0,
     data: Data = Path("data"),
-    sample_rate: Annotated[int, typer.Option(min=1000, help="Rate of the prepared audio, in Hz.")] = 12_000,
+    sample_rate: Annotated[
+        int, typer.Option(min=1000, max=192_000, help="Rate of the prepared audio, in Hz.")
+    ] = 12_000,
     workers: Workers = None,
 ) -> None:
     """Decode a collection once into TFRecord shards; killed, the same command goes on. `train` does it by itself."""
@@ -111,7 +113,7 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Score this Parquet file (clip, group, split, label:TAG, score:TAG) instead.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Of a predictions file: train, valid or test.")] = "test",
+    split: Annotated[str | None, typer.Option(help="Of a predictions file: train, valid or test (default).")] = None,
     families: Annotated[Path | None, typer.Option(help="TSV of tag and family, instead of the package's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,
     workers: Workers = None,
@@ -119,6 +121,8 @@ def evaluate(
     """Exact ROC-AUC and PR-AUC per tag with bootstrap intervals, beside a logistic-regression floor."""
     if (run is None) == (predictions is None):
         raise UserError("evaluate: expected either a run directory or --predictions FILE")
+    if run is not None and split is not None:
+        raise UserError("--split: goes with --predictions; a run is always evaluated on its test clips")
     from genre_tagger import console
     from genre_tagger.evaluation.families import read_families
 
@@ -127,7 +131,7 @@ def evaluate(
         from genre_tagger.evaluation.predictions import read_predictions
         from genre_tagger.evaluation.report import evaluate_predictions
 
-        report = evaluate_predictions(read_predictions(predictions), split=split, families=family_of)
+        report = evaluate_predictions(read_predictions(predictions), split=split or "test", families=family_of)
     else:
         from genre_tagger import workflow
 
@@ -166,11 +170,14 @@ def main() -> None:
     """Entry point: mistakes of the user end in one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow else greets with a page of device notes
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except UserError as error:
         typer.echo(f"genre-tagger: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except typer.TyperException as error:
+        typer.echo(f"genre-tagger: {error.format_message()} See --help.", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("genre-tagger: interrupted; the same command goes on from here", err=True)
         sys.exit(130)
 

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from genre_tagger.errors import UserError
 
@@ -30,7 +40,7 @@ class Section(BaseModel):
 class FrontendConfig(Section):
     """Log-mel spectrogram; the defaults are the published system's."""
 
-    sample_rate: PositiveInt = 12_000
+    sample_rate: Annotated[int, Field(ge=1000, le=192_000)] = 12_000
     n_fft: PositiveInt = 512
     hop_length: PositiveInt = 256
     n_mels: PositiveInt = 96
@@ -39,6 +49,20 @@ class FrontendConfig(Section):
     mel_exponent: PositiveFloat = 2.0  # the power spectrogram is squared once more before the logarithm
     amin: PositiveFloat = 1e-10
     top_db: PositiveFloat | None = 80.0  # None: no clamp below the clip's own maximum
+
+    @field_validator("n_fft")
+    @classmethod
+    def _is_even(cls, n_fft: int) -> int:
+        if n_fft % 2:
+            raise ValueError("an even number of samples")
+        return n_fft
+
+    @model_validator(mode="after")
+    def _bands_lie_below_nyquist(self) -> "FrontendConfig":
+        nyquist = self.sample_rate / 2
+        if not self.fmin_hz < (self.fmax_hz or nyquist) <= nyquist:
+            raise ValueError(f"fmin_hz below fmax_hz, and both within half the sample rate, {nyquist:g} Hz")
+        return self
 
 
 class WindowConfig(Section):
@@ -49,6 +73,12 @@ class WindowConfig(Section):
     evaluate: Literal["center", "all"] = "center"
     hop_seconds: PositiveFloat | None = None  # None: windows side by side
     pooling: Literal["mean", "max"] = "mean"  # of the window scores of a clip
+
+    @model_validator(mode="after")
+    def _hop_leaves_no_gap(self) -> "WindowConfig":
+        if self.hop_seconds is not None and not self.seconds / 1000 <= self.hop_seconds <= self.seconds:
+            raise ValueError("hop_seconds between a thousandth of the window's seconds and all of them")
+        return self
 
 
 class CnnConfig(Section):
@@ -129,7 +159,7 @@ class TrainingConfig(Section):
 class Config(Section):
     """Everything a run depends on beside its data."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     frontend: FrontendConfig = FrontendConfig()
     window: WindowConfig = WindowConfig()
     model: ModelConfig = ModelConfig()
@@ -223,8 +253,10 @@ def _set(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: expected KEY=VALUE, for example model.wavenet.blocks=4")
     *sections, last = key.split(".")
     for section in sections:
-        if not isinstance(values.get(section), dict):
+        if values.get(section) in (None, "none"):
             values[section] = {}
+        if not isinstance(values[section], dict):
+            raise UserError(f"--set {key}: {section!r} is {values[section]!r} in the configuration, expected a section")
         values = values[section]
     try:
         values[last] = yaml.safe_load(text)
@@ -239,7 +271,11 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _fields_of(location[:-1])
         return f"config key {key!r}: unknown{_nearest(location[-1], known)}"
-    return f"config key {key!r}: found {first['input']!r}, expected: {first['msg'].lower()}"
+    if first["type"] in ("model_type", "dict_type"):
+        expected = "a section of keys"
+    else:
+        expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"config key {key!r}: found {first['input']!r}, expected {expected}"
 
 
 def _fields_of(location: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -35,13 +36,19 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     It goes to standard error; where that is no terminal, its end alone is printed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=_errors) as bars:
+    bar = Progress(*columns, TimeRemainingColumn(), console=_errors)
 
-        def update(done: int, total: int) -> None:
-            task = bars.task_ids[0] if bars.task_ids else bars.add_task(title)
-            bars.update(task, completed=done, total=total)
+    def update(done: int, total: int) -> None:
+        if not bar.task_ids:
+            bar.add_task(title)
+            bar.start()
+        bar.update(bar.task_ids[0], completed=done, total=total)
 
+    try:
         yield update
+    finally:
+        if bar.task_ids:
+            bar.stop()
 
 
 def print_manifest(manifest: "Manifest") -> None:
@@ -79,8 +86,9 @@ def print_report(report: dict[str, Any]) -> None:
     _output.print(_figure_table(report))
     tags = {name: scores for name, scores in report["tags"].items() if scores["roc_auc"] is not None}
     ranked = sorted(tags, key=lambda name: -tags[name]["roc_auc"])
-    say(f"best tags:  {_listed(ranked[:SHOWN_TAGS], tags)}")
-    say(f"worst tags: {_listed(ranked[-SHOWN_TAGS:], tags)}")
+    shown = min(SHOWN_TAGS, (len(ranked) + 1) // 2)
+    say(f"best tags:  {_listed(ranked[:shown], tags)}")
+    say(f"worst tags: {_listed(ranked[max(shown, len(ranked) - shown) :], tags)}")
     if report["left_out"]:
         say(f"left out, without positives or without negatives: {', '.join(report['left_out'])}")
 
@@ -94,12 +102,12 @@ def print_tags(file: Path, scores: dict[str, float], top: int, as_json: bool) ->
     table = _table(str(file), "tag")
     table.add_column("probability", justify="right")
     for tag, score in best.items():
-        table.add_row(tag, f"{score:.3f}")
+        table.add_row(escape(tag), f"{score:.3f}")
     _output.print(table)
 
 
 def _table(title: str, first_column: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column(first_column)
     return table
 
@@ -123,7 +131,9 @@ def _figure_table(report: dict[str, Any]) -> Table:
         floor = report["floor"]
         table.add_row("logistic-regression floor", _interval(floor["roc_auc"]), _interval(floor["pr_auc"]))
     for family, scores in report["families"].items():
-        table.add_row(f"{family} ({len(scores['tags'])} tags)", _number(scores["roc_auc"]), _number(scores["pr_auc"]))
+        table.add_row(
+            f"{escape(family)} ({len(scores['tags'])} tags)", _number(scores["roc_auc"]), _number(scores["pr_auc"])
+        )
     return table
 
 
@@ -138,7 +148,8 @@ def _example_table(predictions: "Predictions") -> Table:
         true = np.flatnonzero(test.labels[row] == 1)
         best = np.argsort(-test.scores[row])[: max(len(true), 1)]
         predicted = ", ".join(f"{test.tags[tag]} {test.scores[row, tag]:.2f}" for tag in best)
-        table.add_row(test.clip_ids[row], ", ".join(test.tags[tag] for tag in true), predicted)
+        true_tags = ", ".join(test.tags[tag] for tag in true)
+        table.add_row(escape(test.clip_ids[row]), escape(true_tags), escape(predicted))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Writing that is never seen half done, and that explains a full or unwritable disk."""
+"""Writing that is never seen half done, by one process at a time, and that explains a full or unwritable disk."""
 
 import errno
 import shutil
@@ -10,6 +10,33 @@ from genre_tagger.errors import UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+
+LOCK_NAME = ".lock"
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keeps other processes that ask for the same out of a directory; the kernel ends it with the process, if killed.
+
+    Raises:
+        UserError: another process is there.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has none; there it is left to the user
+        yield
+        return
+    # The file stays: were it removed, a process that had just opened it would hold a lock that nobody else sees.
+    with (directory / LOCK_NAME).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{directory}: another process is working here; wait for it to end, then run the same command"
+            ) from None
+        except OSError:  # some network file systems know no locks: better to work without than not at all
+            pass
+        yield
 
 
 @contextmanager

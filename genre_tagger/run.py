@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
-import yaml
-
-from genre_tagger.config import Config, parse_config
+from genre_tagger.config import Config, load_config
 from genre_tagger.errors import UserError
 from genre_tagger.files import replacing, storage_errors
 
@@ -102,8 +101,31 @@ def open_run(path: Path) -> tuple[RunDirectory, Config]:
 
 
 def read_config(run: RunDirectory) -> Config:
-    """The configuration that the run was made with."""
-    return parse_config(yaml.safe_load(run.config.read_text(encoding="utf-8")))
+    """The configuration that the run was made with; raises UserError where it cannot be read."""
+    return load_config(path=run.config)
+
+
+def read_data(run: RunDirectory) -> dict[str, Any]:
+    """Where the run's data came from; raises UserError where that cannot be read."""
+    try:
+        return json.loads(run.data.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run.data}: cannot be read ({error}); train again into another --run") from None
+
+
+def check_run(path: Path, config: Config) -> None:
+    """Refuses what `create_run` would refuse, before hours of preparing, but for the data.
+
+    Raises:
+        UserError: the directory holds a run of another configuration, or cannot be written.
+    """
+    run = RunDirectory(path)
+    if run.config.exists():
+        _check_same_config(run, config)
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path):
+            pass
 
 
 def create_run(
@@ -123,7 +145,8 @@ def create_run(
     """
     run = RunDirectory(path)
     if run.config.exists():
-        _check_same(run, config, data)
+        _check_same_config(run, config)
+        _check_same_data(run, data)
         return run
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -140,7 +163,7 @@ def write_text(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def _check_same(run: RunDirectory, config: Config, data: dict[str, Any]) -> None:
+def _check_same_config(run: RunDirectory, config: Config) -> None:
     there, wanted = _flat(read_config(run).model_dump()), _flat(config.model_dump())
     for key in wanted.keys() | there.keys():
         if there.get(key) != wanted.get(key):
@@ -148,9 +171,14 @@ def _check_same(run: RunDirectory, config: Config, data: dict[str, Any]) -> None
                 f"{run.path}: holds a run of another configuration ({key} is {there.get(key)!r} there, "
                 f"{wanted.get(key)!r} here); expected the same one to go on with, or another --run"
             )
-    if json.loads(run.data.read_text(encoding="utf-8"))["hash"] != data["hash"]:
+
+
+def _check_same_data(run: RunDirectory, data: dict[str, Any]) -> None:
+    there = read_data(run)
+    if (there.get("hash"), there.get("stream")) != (data["hash"], data.get("stream")):
         raise UserError(
-            f"{run.path}: holds a run on other data; expected the same data to go on with, or another --run"
+            f"{run.path}: holds a run on other data, or one that read it another way (--stream); expected the same to "
+            "go on with, or another --run"
         )
 
 
@@ -165,11 +193,18 @@ def _environment(config: Config, devices: Sequence[str]) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "devices": list(devices),
         "git_commit": _git_commit(),
         "seed": config.seed,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # TensorFlow comes under several names
+        return None
 
 
 def _git_commit() -> str | None:

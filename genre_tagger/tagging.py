@@ -11,6 +11,7 @@ from genre_tagger.data.clips import read_tags
 from genre_tagger.data.decode import decode
 from genre_tagger.data.pipeline import evaluation_starts
 from genre_tagger.evaluation.scoring import pool_windows
+from genre_tagger.models.tagger import load_tagger
 from genre_tagger.run import open_run
 
 
@@ -26,7 +27,7 @@ class Tagger:
     def of_run(cls, path: Path) -> "Tagger":
         """Loads the best model of a run; raises UserError where there is none."""
         run, config = open_run(path)
-        return cls(keras.models.load_model(run.model), config, read_tags(run.tags))
+        return cls(load_tagger(run.model), config, read_tags(run.tags))
 
     def tag(self, path: Path) -> dict[str, float]:
         """Probabilities of all tags for an audio file, the highest first.

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from genre_tagger.config import Config
 from genre_tagger.data.clips import Source
 from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.manifest import Manifest, read_manifest
+from genre_tagger.data.manifest import MANIFEST_NAME, Manifest, read_manifest
 from genre_tagger.data.records import data_hash, prepare
 from genre_tagger.data.sources import SourceOptions, open_source
 from genre_tagger.data.stream import stream_dataset
@@ -20,7 +21,8 @@ from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import evaluate_run
 from genre_tagger.evaluation.predictions import Predictions
 from genre_tagger.files import replacing, storage_errors
-from genre_tagger.run import RunDirectory, create_run, open_run
+from genre_tagger.models.tagger import build_tagger
+from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data
 from genre_tagger.training.fit import device_names, fit
 
 Say = Callable[[str], None]
@@ -87,22 +89,31 @@ def train(
     Raises:
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
+    _check_backend()
+    check_run(run_path, config)
+    build_tagger(config, num_tags=1)  # refuses sizes that do not fit together before anything long begins
     if stream:
-        dataset, origin = _stream(_open(options, data, workers, progress), config, run_path)
+        source = _open(options, data, workers, progress)
+        dataset, rejected = stream_dataset(source, config.frontend.sample_rate)
+        prepared = None
+        say(f"{len(rejected)} files cannot be used, see {run_path / 'rejected.csv'}" if len(rejected) else "streaming")
     else:
         manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress)
-        dataset, origin = Dataset.of_manifest(manifest), {"prepared": str(manifest.directory.resolve())}
+        dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
         say(_describe(manifest))
         if short := manifest.clips_shorter_than(config.window.seconds):
             say(f"{short} clips are shorter than the window of {config.window.seconds} s: filled with zeros at the end")
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
-    record = {**origin, "source": json.loads(options.model_dump_json()), "data": str(data), "hash": dataset.hash}
+    record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
     devices = device_names()
     run = create_run(run_path, config, record, dataset.tags, devices)
     say(f"training on {', '.join(devices)} into {run.path}")
-    with storage_errors(run.path), _decoding_errors():
+    with storage_errors(run.path), _decoding_errors(stream):
+        if rejected is not None:
+            with replacing(run_path / "rejected.csv") as path:
+                rejected.to_csv(path, index=False)
         history = fit(run, config, dataset, say)
         report, predictions = evaluate_run(run, config, dataset)
     return TrainingResult(run, history, report, predictions)
@@ -114,9 +125,10 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
     Raises:
         UserError: no such run, or its data is not there any more.
     """
+    _check_backend()
     run, config = open_run(run_path)
     dataset = _dataset_of(run, config, workers, progress)
-    with storage_errors(run.path), _decoding_errors():
+    with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
         return evaluate_run(run, config, dataset, families)[0]
 
 
@@ -125,23 +137,30 @@ def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBa
         return open_source(options, data, workers, on_progress)
 
 
-def _stream(source: Source, config: Config, run_path: Path) -> tuple[Dataset, dict[str, Any]]:
-    """The dataset of the files as they are; what cannot be used is listed in the run directory."""
-    dataset, rejected = stream_dataset(source, config.frontend.sample_rate)
-    with storage_errors(run_path):
-        run_path.mkdir(parents=True, exist_ok=True)
-        with replacing(run_path / "rejected.csv") as path:
-            rejected.to_csv(path, index=False)
-    return dataset, {"prepared": None}
+def _check_backend() -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
+            "tf.data (the models alone run on other backends)"
+        )
+
+
+def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:
+    """The source for the run directory, with paths that hold wherever it is evaluated from."""
+    places = {name: path.resolve() for name in ("root", "table") if (path := getattr(options, name)) is not None}
+    return {"source": json.loads(options.model_copy(update=places).model_dump_json()), "data": str(data.resolve())}
 
 
 def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
-    record = json.loads(run.data.read_text(encoding="utf-8"))
-    if record["prepared"] is not None:
+    """The data that a run was trained on, prepared again if that was removed."""
+    record = read_data(run)
+    options, data = SourceOptions(**record["source"]), Path(record["data"])
+    if record["stream"]:
+        dataset, _ = stream_dataset(_open(options, data, workers, progress), config.frontend.sample_rate)
+    elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
         dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
     else:
-        source = _open(SourceOptions(**record["source"]), Path(record["data"]), workers, progress)
-        dataset, _ = stream_dataset(source, config.frontend.sample_rate)
+        dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
     if dataset.hash != record["hash"]:
         raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
     return dataset
@@ -154,11 +173,13 @@ def _describe(manifest: Manifest) -> str:
 
 
 @contextmanager
-def _decoding_errors() -> Iterator[None]:
+def _decoding_errors(stream: bool) -> Iterator[None]:
     """Turns what a decoder in the graph says of a file into a UserError."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
+        if not stream:
+            raise
         reason = " ".join(error.message.split("assertion failed: ")[-1].split())[:500]
         raise UserError(
             f"--stream: a file cannot be decoded: {reason}; `genre-tagger prepare` lists such files and goes on without"

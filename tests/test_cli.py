@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ def run(*arguments: str) -> str:
     """Runs a command that must succeed and returns what it printed."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def failure(monkeypatch, capsys, *arguments: str) -> str:
@@ -132,6 +133,47 @@ def test_a_broken_file_among_others_is_named_and_makes_exit_code_1(trained, tmp_
     assert json.loads(result.stdout)["file"].endswith("f2.wav")
 
 
+def test_the_installed_command_tags_in_a_process_of_its_own(trained, shared_music_folder, tmp_path):
+    named = tmp_path / "odd [live].wav"
+    shutil.copy(shared_music_folder / "f2.wav", named)
+    command = Path(sys.executable).with_name("genre-tagger")
+    result = subprocess.run([command, "tag", trained[0], named], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "odd [live].wav" in result.stdout
+    assert "probability" in result.stdout
+
+
+def test_a_refused_configuration_leaves_the_run_directory_free(in_folder, music_folder, monkeypatch, capsys):
+    common = ["train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run", "--workers", 1]
+    assert "pools" in failure(monkeypatch, capsys, *common, "--set", "model.cnn.pools=[[2, 2]]")
+    assert not (in_folder / "data").exists()  # refused before anything long
+    assert "macro ROC-AUC" in run(*common)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.keras", b""),
+        ("model.keras", b"no model"),
+        ("data.json", b"{"),
+        ("config.yaml", b"- 1"),
+        ("config.yaml", b"\xff"),
+    ],
+)
+def test_damaged_files_of_a_run_are_named(trained, tmp_path, monkeypatch, capsys, name, content):
+    copy = shutil.copytree(trained[0], tmp_path / "run")
+    (copy / name).write_bytes(content)
+    assert name in failure(monkeypatch, capsys, "evaluate", copy)
+
+
+def test_removed_prepared_data_is_prepared_again(in_folder, music_folder):
+    places = ["--run", "run", "--data", "data", "--workers", 1]
+    run("train", "folder", "--root", music_folder, *OVERRIDES, *places)
+    shutil.rmtree("data")
+    report = json.loads(run("evaluate", "run", "--json"))
+    assert report == json.loads(Path("run/metrics.json").read_text())
+
+
 def test_a_run_of_another_configuration_is_refused(trained, shared_music_folder, monkeypatch, capsys):
     path, _ = trained
     places = ["--run", path, "--data", path.parent / "data"]
@@ -168,6 +210,17 @@ def test_prepare_lists_what_it_rejects(in_folder, music_folder):
         (["train", "folder"], r"--root: the source 'folder' needs"),
         (["train", "demo", "--root", "."], r"--root, --table: the source 'demo'"),
         (["train", "folder", "--root", "nowhere"], r"nowhere: no such folder"),
+        (["train", "--workers", "0"], r"Invalid value for '--workers'"),
+        (["train", "--set", "frontend.fmax_hz=9000"], r"'frontend': found .*half the sample rate, 6000 Hz"),
+        (["train", "--set", "frontend.n_fft=511"], r"'frontend\.n_fft': found 511, expected an even number"),
+        (["train", "--set", "window.hop_seconds=1e-9"], r"'window': found .*hop_seconds between"),
+        (["train", "--set", "model.cnn=3"], r"'model\.cnn': found 3, expected a section of keys"),
+        (["train", "--set", "seed=99999999999"], r"'seed': found 99999999999, expected less than"),
+        (
+            ["train", "--set", "model.cnn.pools=[[2,2]]"],
+            r"as many pools and dropouts as kernels, found 4 kernels, 1 pools",
+        ),
+        (["evaluate", "run", "--split", "test"], r"--split: goes with --predictions"),
         (["evaluate"], r"expected either a run directory or --predictions"),
         (["evaluate", "nowhere"], r"nowhere: not a run directory"),
         (["evaluate", "--predictions", "none.parquet"], r"none\.parquet"),

@@ -81,7 +81,10 @@ def _stays_inside(name: str, root: Path, resolve: Callable[[Path], Path]) -> boo
         return False
     path = root / name
     is_link = os.path.islink(path)  # noqa: PTH114, Path.is_symlink raises where a name is too long for the disk
-    real = path.resolve() if is_link else resolve(path.parent)
+    try:
+        real = path.resolve() if is_link else resolve(path.parent)
+    except (OSError, RuntimeError):  # links that lead in a circle: decoding will reject the file
+        return True
     return real.is_relative_to(resolve(root))
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from genre_tagger.config import Config
 from genre_tagger.data.decode import PCM16_SCALE
 from genre_tagger.data.manifest import Manifest
+from genre_tagger.memory import keep_freed_memory
 
 SHARDS_AT_ONCE = 8
 SHUFFLED_CLIPS = 64  # clips held for shuffling: 29 s at 12 kHz are 0.7 MB each
@@ -58,8 +59,9 @@ class RecordReader:
             tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
         )
         # Dataset.shuffle takes no seed from inside a graph; the shards are in a shuffled order already.
-        chunks = records.batch(SHUFFLED_CLIPS)
-        return chunks.map(lambda chunk: tf.random.experimental.stateless_shuffle(chunk, seed)).unbatch().prefetch(1)
+        chunks = records.batch(SHUFFLED_CLIPS).enumerate()
+        shuffled = chunks.map(lambda number, chunk: tf.random.experimental.stateless_shuffle(chunk, seed + number))
+        return shuffled.unbatch().prefetch(1)
 
     def load(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Decodes one record."""
@@ -82,6 +84,7 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
         num_tags: tags of each clip.
         first_epoch: the epoch to start with, when training is resumed.
     """
+    keep_freed_memory()
     batch_size = min(config.training.batch_size, reader.num_clips)
     clips = steps_per_epoch(reader, config) * batch_size
 

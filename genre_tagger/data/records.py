@@ -12,7 +12,7 @@ from genre_tagger.data.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest, 
 from genre_tagger.data.shards import Shard, plan_shards, write_shard
 from genre_tagger.data.summary import write_summary
 from genre_tagger.errors import UserError
-from genre_tagger.files import remove_leftovers, replacing, storage_errors
+from genre_tagger.files import locked, remove_leftovers, replacing, storage_errors
 
 HASH_NAME = "hash.txt"
 
@@ -36,12 +36,17 @@ def prepare(
         on_progress: called with the number of clips done and of all.
 
     Raises:
-        UserError: the directory holds other data, or cannot be written, or is full; or a split has no usable clip.
+        UserError: the directory holds other data, or cannot be written, or is full, or another process works there;
+            or a split has no usable clip.
     """
     digest = data_hash(source, sample_rate)
     with storage_errors(directory):
-        _claim(directory, digest)
-        if not (directory / MANIFEST_NAME).exists():
+        if (directory / MANIFEST_NAME).exists():
+            _refuse_other_data(directory, digest)
+            return read_manifest(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        with locked(directory):
+            _claim(directory, digest)
             remove_leftovers(directory, SCRATCH_PREFIX)
             shards = plan_shards(source.clips)
             _write_missing(shards, sample_rate, directory, workers, on_progress or (lambda done, total: None))
@@ -70,12 +75,14 @@ def _file_state(path: Path) -> tuple[int, int]:
 
 
 def _claim(directory: Path, digest: str) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+    _refuse_other_data(directory, digest)
+    with replacing(directory / HASH_NAME) as unfinished:
+        unfinished.write_text(digest, encoding="utf-8")
+
+
+def _refuse_other_data(directory: Path, digest: str) -> None:
     path = directory / HASH_NAME
-    if not path.exists():
-        with replacing(path) as unfinished:
-            unfinished.write_text(digest, encoding="utf-8")
-    elif (found := path.read_text(encoding="utf-8")) != digest:
+    if path.exists() and (found := path.read_text(encoding="utf-8")) != digest:
         raise UserError(
             f"{directory}: holds other data (hash {found[:8]}, expected {digest[:8]}: clips, labels, splits, files or "
             "the sample rate changed); choose another directory or remove this one"

@@ -34,7 +34,7 @@ FORMATS = (
 
 @dataclass(frozen=True)
 class Probe:
-    """What the head of a file says: which of FORMATS, and its rate in Hz."""
+    """What the header of a file says: which of FORMATS, and its rate in Hz."""
 
     format: int
     rate: int
@@ -74,12 +74,15 @@ class StreamReader:
 def stream_dataset(source: Source, sample_rate: int) -> tuple[Dataset, pd.DataFrame]:
     """The dataset of a source's audio files as they are, and a table of the clips left out: id, path, reason.
 
+    Only headers are read here, as decoding all would take as long as preparing them. A file that is broken, silent or
+    not finite further in is not left out: a broken one or one with NaN or infinity ends the run where it is loaded.
+
     Args:
         source: yields the clips.
         sample_rate: that they are decoded to, in Hz.
 
     Raises:
-        UserError: a split has no clip that can be decoded.
+        UserError: a split has no clip with a usable header.
     """
     with ThreadPoolExecutor() as pool:
         probes = dict(zip((clip.id for clip in source.clips), pool.map(_probe, source.clips), strict=True))
@@ -132,16 +135,19 @@ def _decoder(content: tf.Tensor, name: str, subtype: str):
 
 
 def _probe(clip: Clip) -> Probe | str:
-    """What the head of the file says, or the reason why it cannot be used."""
+    """What the header of the file says, or the reason why it cannot be used; the samples are not looked at."""
     try:
+        clip.path.stat()  # libsndfile calls whatever is wrong here a system error
         info = soundfile.info(clip.path)
-    except (OSError, soundfile.LibsndfileError) as error:
-        return f"cannot be decoded ({error})"
+    except OSError as error:
+        return error.strerror.lower()
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: headerless .raw
+        return "cannot be decoded: no header of an audio file in it"
     if info.frames < MIN_SECONDS * info.samplerate:
         return f"shorter than {MIN_SECONDS} s"
     names = ("WAV" if info.format == "WAVEX" else info.format, info.subtype)
     if names not in FORMATS:
-        return f"{' '.join(names)} cannot be decoded in the graph; `genre-tagger prepare` reads it"
+        return f"{' '.join(names)} cannot be read with --stream; `genre-tagger prepare` reads it"
     return Probe(FORMATS.index(names), info.samplerate)
 
 

@@ -15,7 +15,7 @@ from genre_tagger.evaluation.predictions import Predictions, read_predictions, w
 from genre_tagger.evaluation.report import evaluate_predictions, write_report
 from genre_tagger.evaluation.scoring import score_clips
 from genre_tagger.files import storage_errors
-from genre_tagger.models.tagger import frontend_layer
+from genre_tagger.models.tagger import frontend_layer, load_tagger
 from genre_tagger.run import RunDirectory, write_text
 
 EVALUATED_SPLITS = ("valid", "test")
@@ -38,16 +38,20 @@ def evaluate_run(
     Raises:
         UserError: the run directory cannot be written.
     """
-    model = keras.models.load_model(run.model)
+    model = load_tagger(run.model)
     scores = {split: _score(model, dataset.splits[split], config) for split in EVALUATED_SPLITS}
     predictions = _predictions(dataset, scores)
     floor = _floor(run, config, dataset)
     report = evaluate_predictions(predictions, families=families, floor=floor, seed=config.seed)
     with storage_errors(run.path):
         write_predictions(run.predictions, predictions)
-        write_report(run.report, report, predictions, pd.read_csv(run.history), floor)
+        write_report(run.report, report, predictions, _history(run), floor)
         write_text(run.metrics, json.dumps(report, indent=2, allow_nan=False))
     return report, predictions
+
+
+def _history(run: RunDirectory) -> pd.DataFrame | None:
+    return pd.read_csv(run.history) if run.history.exists() else None
 
 
 def _score(model: keras.Model, clips: LabelledClips, config: Config) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The tagger: log-mel front-end, WaveNet and CNN branches in parallel, merge, head. One builder, all from a config."""
 
+from pathlib import Path
+
 import keras
 from keras import layers
 
@@ -23,6 +25,19 @@ def build_tagger(config: Config, num_tags: int) -> keras.Model:
     merged = _merge(_branches(log_mel, config.model), config.model)
     probabilities = _head(merged, config.model.head, num_tags)
     return keras.Model(waveform, probabilities, name="tagger")
+
+
+def load_tagger(path: Path) -> keras.Model:
+    """Loads a saved tagger; importing this module has registered its layers.
+
+    Raises:
+        UserError: there is no such file, or it is not a saved tagger.
+    """
+    try:
+        return keras.models.load_model(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: cannot be loaded as a model ({reason}); train again into another --run") from None
 
 
 def frontend_layer(config: Config) -> LogMelSpectrogram:

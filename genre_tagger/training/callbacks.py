@@ -64,7 +64,8 @@ class RunKeeper(keras.callbacks.Callback):
         with replacing(self._run.history) as unfinished:
             pd.DataFrame(self.history).to_csv(unfinished, index=False)
         save_state(self._run.checkpoint, self.model, self.history)
-        self.model.stop_training = is_out_of_patience(self.history, self._patience)
+        if is_out_of_patience(self.history, self._patience):
+            self.model.stop_training = True
 
 
 def best_epoch(history: list[dict[str, Any]]) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genre_tagger.data.decode import Undecodable, decode
 from genre_tagger.data.folder import FolderSource
 from genre_tagger.errors import UserError
 
@@ -144,3 +145,12 @@ def test_text_that_is_not_utf8_names_its_line(tmp_path: Path, content: bytes, fo
 def test_a_name_too_long_for_the_disk_and_a_missing_file_are_left_to_decoding(tmp_path: Path):
     folder = source(tmp_path, f"path,x\n{'a' * 300}.wav,1\nb.wav,0\nc.wav,1\n")
     assert len(folder.clips) == 3
+
+
+def test_links_in_a_circle_are_left_to_decoding(tmp_path: Path):
+    (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    folder = source(tmp_path, "path,x\nself.wav,1\nloop/b.wav,0\nc.wav,1\n")
+    for clip in folder.clips:
+        with pytest.raises(Undecodable, match=r"too many levels of symbolic links|no such file"):
+            decode(clip.path, 12_000)

@@ -1,6 +1,7 @@
 """Preparing: records equal decoding, a killed run goes on, and every failure is said in one line."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -34,8 +35,8 @@ def read_records(paths: list[Path]) -> list[dict]:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """All files of a directory, hidden ones too."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    """All files of a directory, hidden ones too, but for the lock."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != ".lock"}
 
 
 def check_records(manifest: Manifest, source: FolderSource) -> None:
@@ -211,6 +212,21 @@ def test_an_interrupted_call_leaves_nothing_hidden(music_folder: Path, tmp_path:
     assert list(contents(tmp_path / "out")) == ["hash.txt"]
 
 
+def test_a_directory_that_another_process_prepares_is_left_alone(music_folder: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    (out / ".pcm-alive").mkdir(parents=True)
+    source = FolderSource(music_folder)
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"out: another process is working here; wait for it to end, then run"):
+            prepare(source, RATE, out, workers=1)
+        assert [path.name for path in sorted(out.iterdir())] == [".lock", ".pcm-alive"]
+    manifest = prepare(source, RATE, out, workers=1)
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert prepare(source, RATE, out, workers=1) == manifest  # only reads
+
+
 def test_other_data_in_the_directory_is_refused_and_kept(music_folder: Path, tmp_path: Path):
     out = tmp_path / "out"
     prepare(FolderSource(music_folder), RATE, out, workers=1)
@@ -307,7 +323,7 @@ def test_a_dead_decoding_process_is_said(music_folder: Path, tmp_path: Path):
                     os.kill(child, signal.SIGKILL)
             time.sleep(0.5)
 
-    with pytest.raises(UserError, match="a decoding process was killed"):
+    with pytest.raises(UserError, match="a worker process was killed"):
         prepare(FolderSource(music_folder), RATE, tmp_path / "out", workers=1, on_progress=kill_workers)
 
 

@@ -68,6 +68,8 @@ def test_files_that_cannot_be_used_are_listed_and_the_rest_goes_on(music_folder)
     dataset, rejected = stream_dataset(FolderSource(music_folder), RATE)
     reasons = dict(zip(rejected["id"], rejected["reason"], strict=True))
     assert set(reasons) == {"a1.wav", "b2.mp3", "c1.wav", "d2.wav"}
+    assert reasons["a1.wav"] == "cannot be decoded: no header of an audio file in it"
+    assert reasons["b2.mp3"] == "no such file or directory"
     assert "shorter than 0.1 s" in reasons["c1.wav"]
     assert "WAV PCM_32" in reasons["d2.wav"]
     assert dataset.splits["train"].ids == ["a2.flac", "b1.ogg", "c2.mp3"]

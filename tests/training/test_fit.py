@@ -93,6 +93,17 @@ def test_another_configuration_or_other_data_is_refused(tmp_path, dataset):
         create_run(tmp_path / "run", load_config(overrides=TINY), {"hash": "other"}, dataset.tags)
 
 
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_is_named(tmp_path, dataset, damage):
+    run, _ = start(tmp_path / "run", dataset)
+    if damage is None:
+        np.savez(run.checkpoint, history=np.array("[]"), **{"00000": np.zeros(3)})
+    else:
+        run.checkpoint.write_bytes(damage)
+    with pytest.raises(UserError, match=r"state\.npz: (cannot be read|holds another model's variables)"):
+        start(tmp_path / "run", dataset)
+
+
 def test_patience_stops_training(tmp_path, dataset):
     _, history = start(
         tmp_path / "run", dataset, "training.epochs=50", "training.patience=2", "training.learning_rate=1e-9"

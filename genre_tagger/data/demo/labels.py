@@ -11,12 +11,12 @@ TAGS = (*STYLES, *INSTRUMENT_TAGS, "drums", "no drums", "slow", "fast", "quiet",
 SLOW_BELOW_BPM, FAST_ABOVE_BPM = 85.0, 135.0
 QUIET_BELOW_DB, LOUD_ABOVE_DB = -29.0, -19.0
 AUDIBLE_SECONDS = 1.0  # of notes in total: less is a stray note, which nobody would tag
-AUDIBLE_DRUM_STROKES = 4
+AUDIBLE_DRUM_STROKES = 4  # fewer are neither a beat nor no drums
 
 
 def clip_tags(song: Song, clip: ClipPlan) -> frozenset[str]:
     """The members of `TAGS` that hold for a clip; an instrument counts where its notes sound for a second or more."""
-    tags = {song.style, _drum_tag(song, clip)} | _pace_tags(song.tempo_bpm) | _level_tags(clip.level_db)
+    tags = {song.style} | _drum_tags(song, clip) | _pace_tags(song.tempo_bpm) | _level_tags(clip.level_db)
     for track in song.midi.instruments:
         if not track.is_drum and _sounding_seconds(track, clip) >= AUDIBLE_SECONDS:
             tags.update(TAGS_OF_PROGRAM[track.program])
@@ -27,11 +27,11 @@ def _sounding_seconds(track: Instrument, clip: ClipPlan) -> float:
     return sum(max(0.0, min(note.end, clip.end) - max(note.start, clip.start)) for note in track.notes)
 
 
-def _drum_tag(song: Song, clip: ClipPlan) -> str:
+def _drum_tags(song: Song, clip: ClipPlan) -> set[str]:
     strokes = sum(
         clip.start <= note.start < clip.end for track in song.midi.instruments if track.is_drum for note in track.notes
     )
-    return "drums" if strokes >= AUDIBLE_DRUM_STROKES else "no drums"
+    return {"drums"} if strokes >= AUDIBLE_DRUM_STROKES else set() if strokes else {"no drums"}
 
 
 def _pace_tags(tempo_bpm: float) -> set[str]:

@@ -3,10 +3,9 @@
 import csv
 import io
 import math
+import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import midirenderer
@@ -17,13 +16,18 @@ import soxr
 
 from genre_tagger.data.demo.composer import CLIP_SECONDS, CLIPS_PER_SONG, ClipPlan, Song, compose, split_of
 from genre_tagger.data.demo.labels import TAGS, clip_tags
+from genre_tagger.data.pool import without_main, worker_pool
 from genre_tagger.errors import UserError
+from genre_tagger.files import locked, replacing
 
 SAMPLE_RATE = 24_000
 CLIP_SAMPLES = round(CLIP_SECONDS * SAMPLE_RATE)
 AUDIO_FOLDER = "audio"
 TABLE_NAME = "tags.csv"
 COLUMNS = ("path", "group", "split", *TAGS)
+
+# Prepared data knows files by size and time of change (see `data_hash`): a clip rendered again is the same clip.
+CHANGED_AT = 946_684_800  # 2000-01-01 in UTC, in seconds
 
 # Above the knee the waveform bends smoothly towards the ceiling, as tape does: the peaks of loud songs lose a little,
 # everything else is left as it is, and no sample reaches full scale.
@@ -51,18 +55,19 @@ def render_demo(
         on_progress: called with (songs done, songs) after each song.
 
     Raises:
-        UserError: for fewer than one song or worker.
+        UserError: for fewer than one song or worker, for a worker that was killed, or where another process renders.
     """
     for name, value in (("songs", songs), ("workers", workers)):
         if value < 1:
             raise UserError(f"demo {name}: found {value}, expected 1 or more")
     (directory / AUDIO_FOLDER).mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    for done, song_rows in enumerate(_render_songs(directory, songs, seed, workers), start=1):
-        rows += song_rows
-        if on_progress:
-            on_progress(done, songs)
-    return _write_table(directory / TABLE_NAME, rows)
+    with locked(directory):
+        rows: list[Row] = []
+        for done, song_rows in enumerate(_render_songs(directory, songs, seed, workers), start=1):
+            rows += song_rows
+            if on_progress:
+                on_progress(done, songs)
+        return _write_table(directory / TABLE_NAME, rows)
 
 
 def _render_songs(directory: Path, songs: int, seed: int, workers: int) -> Iterator[list[Row]]:
@@ -70,9 +75,10 @@ def _render_songs(directory: Path, songs: int, seed: int, workers: int) -> Itera
     if workers == 1:
         yield from map(render, range(songs))
         return
-    # A forked child of a process that has started TensorFlow's threads may hang: spawn.
-    with ProcessPoolExecutor(min(workers, songs), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(render, range(songs))
+    with worker_pool(min(workers, songs)) as pool:
+        with without_main():
+            rendered = pool.map(render, range(songs))  # submits all at once
+        yield from rendered
 
 
 def render_song(directory: Path, seed: int, index: int) -> list[Row]:
@@ -125,16 +131,14 @@ def _master(samples: np.ndarray, level_db: float) -> np.ndarray:
 
 
 def _write_clip(path: Path, samples: np.ndarray) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    soundfile.write(unfinished, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        soundfile.write(unfinished, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        os.utime(unfinished, (CHANGED_AT, CHANGED_AT))
 
 
 def _write_table(path: Path, rows: list[Row]) -> Path:
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    unfinished.replace(path)
     return path
