@@ -16,7 +16,8 @@ REQUIREMENTS = [
     "keras>=3.12",
     "keras-tuner>=1.4.8",
     "librosa>=0.10.2",  # the mel filter bank
-    "numpy>=1.26",
+    "numpy>=1.26,<2; python_version < '3.13'",  # TensorFlow 2.17's own limit, said here so that pip need not search
+    "numpy>=1.26; python_version >= '3.13'",
     "scikit-learn>=1.4",  # exact metrics, the logistic-regression floor, group splits
     "soundfile>=0.13",  # decodes MP3, FLAC, Ogg and WAV 5 times faster than tensorflow-io
     "soxr>=0.5",  # resamples 30 times faster than tensorflow-io
@@ -30,7 +31,8 @@ REQUIREMENTS = [
     "pyarrow>=15,<26; python_version < '3.13'",  # 26 needs NumPy 2, which TensorFlow 2.17 refuses
     "pyarrow>=15; python_version >= '3.13'",  # parquet
     "matplotlib>=3.8",
-    "tensorboard>=2.17",
+    "tensorboard>=2.17,<2.18; python_version < '3.13'",
+    "tensorboard>=2.17; python_version >= '3.13'",
 ]
 
 setup(

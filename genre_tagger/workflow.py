@@ -1,6 +1,7 @@
 """What each command does, from options to results: source, data, training, evaluation. The command line prints it."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def _decoding_errors(stream: bool) -> Iterator[None]:
     except tf.errors.InvalidArgumentError as error:
         if not stream:
             raise
-        reason = " ".join(error.message.split("assertion failed: ")[-1].split())[:500]
+        reason = re.split("assertion failed: |ValueError: ", error.message, maxsplit=1)[-1].splitlines()[0]
         raise UserError(
             f"--stream: a file cannot be decoded: {reason}; `genre-tagger prepare` lists such files and goes on without"
         ) from error

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from genre_tagger.data.clips import SPLITS, Clip, Source
 from genre_tagger.data.dataset import Dataset, LabelledClips
-from genre_tagger.data.decode import MIN_SECONDS, PCM16_SCALE, decode
+from genre_tagger.data.decode import MIN_SECONDS, PCM16_SCALE, Undecodable, decode
 from genre_tagger.data.records import data_hash
 from genre_tagger.errors import UserError
 
@@ -109,7 +110,7 @@ def decode_in_graph(path: tf.Tensor, file_format: tf.Tensor, rate: tf.Tensor, sa
         sample_rate: of the result, in Hz.
     """
     if not HAS_TENSORFLOW_IO:
-        waveform = tf.numpy_function(lambda name: decode(Path(name.decode()), sample_rate), [path], tf.float32)
+        waveform = tf.numpy_function(partial(_decode_by_soundfile, sample_rate=sample_rate), [path], tf.float32)
         return tf.ensure_shape(waveform, [None])
     import tensorflow_io as tfio  # loads its library at import: only where it is used
 
@@ -119,6 +120,14 @@ def decode_in_graph(path: tf.Tensor, file_format: tf.Tensor, rate: tf.Tensor, sa
     # Its filter delays by a millisecond or two, which no tag depends on.
     resampled = tf.cond(rate == sample_rate, lambda: mono, lambda: tfio.audio.resample(mono, rate, sample_rate))
     return tf.ensure_shape(resampled, [None, 1])[:, 0]
+
+
+def _decode_by_soundfile(path: bytes, sample_rate: int) -> np.ndarray:
+    name = np.asarray(path).item().decode()
+    try:
+        return decode(Path(name), sample_rate)
+    except Undecodable as error:  # as a ValueError it becomes the error that tensorflow-io's decoders raise
+        raise ValueError(f"{error} ({name})") from None
 
 
 def _decoder(content: tf.Tensor, name: str, subtype: str):
