@@ -13,7 +13,6 @@ import tensorflow as tf
 from genre_tagger.config import Config
 from genre_tagger.data.decode import PCM16_SCALE
 from genre_tagger.data.manifest import Manifest
-from genre_tagger.memory import keep_freed_memory
 
 SHARDS_AT_ONCE = 8
 SHUFFLED_CLIPS = 64  # clips held for shuffling: 29 s at 12 kHz are 0.7 MB each
@@ -84,7 +83,6 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
         num_tags: tags of each clip.
         first_epoch: the epoch to start with, when training is resumed.
     """
-    keep_freed_memory()
     batch_size = min(config.training.batch_size, reader.num_clips)
     clips = steps_per_epoch(reader, config) * batch_size
 
@@ -99,8 +97,7 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
 
     epochs = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
     windows = epochs.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = windows.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.map(_to_float, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return windows.batch(batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
