@@ -57,10 +57,8 @@ class RecordReader:
         records = tf.data.Dataset.from_tensor_slices(names).interleave(
             tf.data.TFRecordDataset, cycle_length=SHARDS_AT_ONCE, num_parallel_calls=2, deterministic=True
         )
-        # Dataset.shuffle takes no seed from inside a graph; the shards are in a shuffled order already.
-        chunks = records.batch(SHUFFLED_CLIPS).enumerate()
-        shuffled = chunks.map(lambda number, chunk: tf.random.experimental.stateless_shuffle(chunk, seed + number))
-        return shuffled.unbatch().prefetch(1)
+        order = tf.random.stateless_uniform([], seed, minval=None, maxval=None, dtype=tf.int64)
+        return records.shuffle(SHUFFLED_CLIPS, seed=order, reshuffle_each_iteration=False)  # moves records, no copies
 
     def load(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Decodes one record."""
@@ -87,6 +85,8 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
     clips = steps_per_epoch(reader, config) * batch_size
 
     def epoch_entries(epoch):
+        # Of this function's own graph: Dataset.shuffle mixes in whatever the program's is, and fails where that is 0.
+        tf.random.set_seed(1)
         seed = tf.stack([tf.constant(config.seed, tf.int64), epoch])
         return reader.entries(seed).take(clips).map(lambda entry: (epoch, entry))
 

@@ -124,6 +124,14 @@ def test_the_seed_changes_order_and_crops(reader):
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.parametrize("seed_of_the_program", [0, 7])
+def test_the_order_does_not_depend_on_the_seed_of_the_program(reader, seed_of_the_program):
+    tf.random.set_seed(1)
+    expected = epochs(reader, config(), 1)[0][0]
+    tf.random.set_seed(seed_of_the_program)
+    assert np.array_equal(epochs(reader, config(), 1)[0][0], expected)
+
+
 def test_random_windows_lie_inside_the_clip_and_vary(reader):
     chosen = config("window.train=random", "window.seconds=0.5")
     starts = set()
