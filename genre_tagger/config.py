@@ -133,7 +133,7 @@ class HeadConfig(Section):
 
 
 class ModelConfig(Section):
-    """A branch set to `none` is left out."""
+    """A branch set to `none` is left out; the cascade belongs to the WaveNet branch and goes with it."""
 
     cnn: Annotated[CnnConfig | None, BeforeValidator(_none_word)] = CnnConfig()
     cascade: Annotated[CascadeConfig | None, BeforeValidator(_none_word)] = CascadeConfig()

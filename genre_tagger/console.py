@@ -132,7 +132,7 @@ def _figure_table(report: dict[str, Any]) -> Table:
         table.add_row("logistic-regression floor", _interval(floor["roc_auc"]), _interval(floor["pr_auc"]))
     for family, scores in report["families"].items():
         table.add_row(
-            f"{escape(family)} ({len(scores['tags'])} tags)", _number(scores["roc_auc"]), _number(scores["pr_auc"])
+            f"{escape(family)} ({_tags(len(scores['tags']))})", _number(scores["roc_auc"]), _number(scores["pr_auc"])
         )
     return table
 
@@ -161,6 +161,10 @@ def _interval(area: dict[str, float | None]) -> str:
     if area["value"] is None:
         return "undefined"
     return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
+
+
+def _tags(count: int) -> str:
+    return f"{count} tag" if count == 1 else f"{count} tags"
 
 
 def _number(value: float | None) -> str:

@@ -11,6 +11,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from genre_tagger.config import Config, load_config
+from genre_tagger.data.clips import write_tags
 from genre_tagger.errors import UserError
 from genre_tagger.files import replacing, storage_errors
 
@@ -150,7 +151,8 @@ def create_run(
         return run
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        write_text(run.tags, "".join(f"{tag}\n" for tag in tags))
+        with replacing(run.tags) as unfinished:
+            write_tags(unfinished, tags)
         write_text(run.data, json.dumps(data, indent=2))
         write_text(run.environment, json.dumps(_environment(config, devices), indent=2))
         write_text(run.config, config.to_yaml())  # last: its presence says that the rest is there

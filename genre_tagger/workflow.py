@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pandas as pd
 import tensorflow as tf
 
 from genre_tagger.config import Config
@@ -94,16 +95,15 @@ def train(
     check_run(run_path, config)
     build_tagger(config, num_tags=1)  # refuses sizes that do not fit together before anything long begins
     if stream:
-        source = _open(options, data, workers, progress)
-        dataset, rejected = stream_dataset(source, config.frontend.sample_rate)
+        dataset, rejected = _stream(options, config, data, workers, progress)
         prepared = None
         say(f"{len(rejected)} files cannot be used, see {run_path / 'rejected.csv'}" if len(rejected) else "streaming")
     else:
         manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress)
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
         say(_describe(manifest))
-        if short := manifest.clips_shorter_than(config.window.seconds):
-            say(f"{short} clips are shorter than the window of {config.window.seconds} s: filled with zeros at the end")
+    if short := dataset.clips_shorter_than(config.window.seconds):
+        say(f"{short} clips are shorter than the window of {config.window.seconds} s: filled with zeros at the end")
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
@@ -138,6 +138,14 @@ def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBa
         return open_source(options, data, workers, on_progress)
 
 
+def _stream(
+    options: SourceOptions, config: Config, data: Path, workers: int, progress: ProgressBar
+) -> tuple[Dataset, pd.DataFrame]:
+    source = _open(options, data, workers, progress)
+    with progress("checking files") as on_progress:
+        return stream_dataset(source, config.frontend.sample_rate, on_progress)
+
+
 def _check_backend() -> None:
     if keras.backend.backend() != "tensorflow":
         raise UserError(
@@ -157,7 +165,7 @@ def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: Progr
     record = read_data(run)
     options, data = SourceOptions(**record["source"]), Path(record["data"])
     if record["stream"]:
-        dataset, _ = stream_dataset(_open(options, data, workers, progress), config.frontend.sample_rate)
+        dataset, _ = _stream(options, config, data, workers, progress)
     elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
         dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
     else:
@@ -183,5 +191,5 @@ def _decoding_errors(stream: bool) -> Iterator[None]:
             raise
         reason = re.split("assertion failed: |ValueError: ", error.message, maxsplit=1)[-1].splitlines()[0]
         raise UserError(
-            f"--stream: a file cannot be decoded: {reason}; `genre-tagger prepare` lists such files and goes on without"
+            f"--stream: a file cannot be decoded any more: {reason}; the same command checks all files and goes on"
         ) from error

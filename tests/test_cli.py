@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from genre_tagger import __version__
+from genre_tagger import __version__, workflow
 from genre_tagger.cli import app, main
 
 TINY = [
@@ -184,9 +185,12 @@ def test_a_run_of_another_configuration_is_refused(trained, shared_music_folder,
 
 def test_stream_trains_without_preparing(in_folder, music_folder):
     (music_folder / "a1.wav").write_text("this is no audio")
-    run("train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run", "--stream")
+    soundfile.write(music_folder / "a2.flac", np.zeros(12_000), 12_000)
+    output = run("train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run", "--stream")
     assert not (in_folder / "data/prepared").exists()
-    assert pd.read_csv("run/rejected.csv")["id"].tolist() == ["a1.wav"]
+    assert "2 files cannot be used" in output
+    assert "2 clips are shorter than the window of" in output
+    assert pd.read_csv("run/rejected.csv")["id"].tolist() == ["a1.wav", "a2.flac"]
     assert json.loads(run("evaluate", "run", "--json"))["clips"] == 3
 
 
@@ -245,12 +249,16 @@ def test_nothing_usable_is_refused(in_folder, music_folder, monkeypatch, capsys)
     assert "no usable clip in train, valid, test, 12 rejected" in line
 
 
-def test_nan_audio_in_a_stream_is_named(in_folder, music_folder, monkeypatch, capsys):
-    import numpy as np
+def test_a_file_that_breaks_while_streaming_is_named(in_folder, music_folder, monkeypatch, capsys):
+    create_run = workflow.create_run
 
-    soundfile.write(music_folder / "a1.wav", np.full(12_000, np.nan, np.float32), 12_000, subtype="FLOAT")
+    def break_a_file(*arguments):
+        (music_folder / "a1.wav").write_text("this is no audio")
+        return create_run(*arguments)
+
+    monkeypatch.setattr(workflow, "create_run", break_a_file)
     line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "r", "--stream")
-    assert "a1.wav" in line
+    assert re.search(r"--stream: a file cannot be decoded any more: .*a1\.wav", line)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ class LabelledClips:
         reader: their audio.
         numbers: [clips], the index that the reader calls each clip by.
         ids, groups: [clips].
+        seconds: [clips], their lengths.
         labels: int8 [clips, tags], 1, 0 or -1 (unknown).
     """
 
@@ -24,6 +25,7 @@ class LabelledClips:
     numbers: np.ndarray
     ids: list[str]
     groups: np.ndarray
+    seconds: np.ndarray
     labels: np.ndarray
 
     @property
@@ -45,6 +47,10 @@ class Dataset:
         """The dataset in a prepared directory."""
         return cls(manifest.tags, manifest.hash, {split: _prepared_clips(manifest, split) for split in SPLITS})
 
+    def clips_shorter_than(self, seconds: float) -> int:
+        """How many clips of all splits do not fill a window of that length."""
+        return sum(int((clips.seconds < seconds).sum()) for clips in self.splits.values())
+
     def one_sided_tags(self, split: str) -> list[str]:
         """Tags without positives or without negatives in a split."""
         return [tag for tag, both in zip(self.tags, self.splits[split].two_sided, strict=True) if not both]
@@ -57,5 +63,6 @@ def _prepared_clips(manifest: Manifest, split: str) -> LabelledClips:
         numbers=clips.index.to_numpy(),
         ids=clips["id"].tolist(),
         groups=clips["group"].to_numpy(),
+        seconds=clips["seconds"].to_numpy(),
         labels=clips[[f"{LABEL_PREFIX}{tag}" for tag in manifest.tags]].to_numpy(np.int8),
     )

@@ -65,10 +65,6 @@ class Manifest(BaseModel):
         clips = pd.read_parquet(self.directory / CLIPS_NAME)
         return clips[clips["split"] == split].set_index("index")
 
-    def clips_shorter_than(self, seconds: float) -> int:
-        """How many clips of all splits do not fill a window of that length."""
-        return int((pd.read_parquet(self.directory / CLIPS_NAME, columns=["seconds"])["seconds"] < seconds).sum())
-
     def one_sided_tags(self, split: str) -> list[str]:
         """Tags without positives or without negatives in a split: no ranking metric exists for them there."""
         summary = self.splits[split]

@@ -25,15 +25,16 @@ _FEATURES = {
 
 
 class ClipReader(Protocol):
-    """Clips of one split: `entries` names them quickly, `load` turns an entry into audio, in parallel.
+    """Clips of one split: `entries` names them quickly, `load` turns entries into audio, in parallel.
 
     entries(seed): dataset of entries, in an order given by the seed [2], or in a fixed order for None.
-    load(entry): (waveform [samples], int16 or float32, labels float32 [tags] with -1 unknown, index int64).
+    load(entries): for each entry, in their order, (waveform [samples], int16 or float32, labels float32 [tags] with
+        -1 unknown, index int64).
     """
 
     num_clips: int
     entries: Callable[[tf.Tensor | None], tf.data.Dataset]
-    load: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+    load: Callable[[tf.data.Dataset], tf.data.Dataset]
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,9 @@ class RecordReader:
         order = tf.random.stateless_uniform([], seed, minval=None, maxval=None, dtype=tf.int64)
         return records.shuffle(SHUFFLED_CLIPS, seed=order, reshuffle_each_iteration=False)  # moves records, no copies
 
-    def load(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Decodes one record."""
-        fields = tf.io.parse_single_example(record, _FEATURES)
-        labels = tf.cast(tf.io.decode_raw(fields["labels"], tf.int8), tf.float32)
-        return tf.io.decode_raw(fields["pcm"], tf.int16), labels, fields["index"]
+    def load(self, records: tf.data.Dataset) -> tf.data.Dataset:
+        """Decodes the records."""
+        return records.map(_parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def steps_per_epoch(reader: ClipReader, config: Config) -> int:
@@ -88,15 +87,15 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
         # Of this function's own graph: Dataset.shuffle mixes in whatever the program's is, and fails where that is 0.
         tf.random.set_seed(1)
         seed = tf.stack([tf.constant(config.seed, tf.int64), epoch])
-        return reader.entries(seed).take(clips).map(lambda entry: (epoch, entry))
+        return reader.entries(seed).take(clips)
 
-    def window(epoch, entry):
-        waveform, labels, index = reader.load(entry)
-        start = _training_start(waveform, index, epoch, config)
+    def window(number, clip):
+        waveform, labels, index = clip
+        start = _training_start(waveform, index, first_epoch + number // clips, config)
         return _cut(waveform, start, config.window_samples), tf.ensure_shape(labels, [num_tags])
 
-    epochs = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
-    windows = epochs.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    entries = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
+    windows = reader.load(entries).enumerate().map(window)
     return windows.batch(batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
 
 
@@ -107,18 +106,19 @@ def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
         starts = tf.data.Dataset.from_tensor_slices(evaluation_starts(tf.size(waveform), config))
         return starts.map(lambda start: (_cut(waveform, start, config.window_samples), index))
 
-    clips = reader.entries(None).map(reader.load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    clips = reader.load(reader.entries(None))
     return clips.flat_map(windows).batch(config.training.batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
 
 
 def whole_clips(reader: ClipReader, transform: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:
     """(transform(waveform [1, samples])[0], index) of every whole clip, in fixed order."""
 
-    def transformed(entry):
-        waveform, index = _to_float(*reader.load(entry)[::2])
+    def transformed(waveform, _, index):
+        waveform, index = _to_float(waveform, index)
         return transform(waveform[tf.newaxis])[0], index
 
-    return reader.entries(None).map(transformed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    clips = reader.load(reader.entries(None))
+    return clips.map(transformed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_starts(samples: tf.Tensor | int, config: Config) -> tf.Tensor:
@@ -128,6 +128,12 @@ def evaluation_starts(samples: tf.Tensor | int, config: Config) -> tf.Tensor:
         return tf.reshape(last // 2, [1])
     starts = tf.range(0, last + 1, config.hop_samples)
     return tf.cond(starts[-1] < last, lambda: tf.concat([starts, [last]], axis=0), lambda: starts)
+
+
+def _parse(record):
+    fields = tf.io.parse_single_example(record, _FEATURES)
+    labels = tf.cast(tf.io.decode_raw(fields["labels"], tf.int8), tf.float32)
+    return tf.io.decode_raw(fields["pcm"], tf.int16), labels, fields["index"]
 
 
 def _training_start(waveform, index, epoch, config: Config) -> tf.Tensor:
