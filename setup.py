@@ -19,6 +19,9 @@ REQUIREMENTS = [
     "numpy>=1.26,<2; python_version < '3.13'",  # TensorFlow 2.17's own limit, said here so that pip need not search
     "numpy>=1.26; python_version >= '3.13'",
     "scikit-learn>=1.4",  # exact metrics, the logistic-regression floor, group splits
+    "iterative-stratification>=0.1.9",  # deals groups to splits with alike shares of every tag
+    "requests>=2.31",  # downloads; TensorFlow brings it too
+    "tenacity>=8.2",  # tries a download again, its body too, which urllib3's own Retry leaves out
     "soundfile>=0.13",  # decodes MP3, FLAC, Ogg and WAV 5 times faster than tensorflow-io
     "soxr>=0.5",  # resamples 30 times faster than tensorflow-io
     "midirenderer==0.1.3",  # renders the demo's music; pinned, since its bytes are the demo's
@@ -47,6 +50,7 @@ setup(
         "genre_tagger",
         "genre_tagger.data",
         "genre_tagger.data.demo",
+        "genre_tagger.data.magnatagatune",
         "genre_tagger.evaluation",
         "genre_tagger.export",
         "genre_tagger.models",

@@ -9,6 +9,7 @@ import soundfile
 
 from benchmarks._common import NUM_TAGS
 from genre_tagger.data.clips import Clip
+from genre_tagger.data.decode import MIN_SECONDS
 
 SOURCE_RATE = 16_000  # as MagnaTagATune's
 CLIP_SECONDS = 29.12
@@ -37,6 +38,9 @@ class RepeatedFiles:
     clips: Sequence[Clip]
     name: str = "benchmark"
     tags: tuple[str, ...] = tuple(f"tag{number}" for number in range(NUM_TAGS))
+    protocol: None = None
+    notes: tuple[str, ...] = ()
+    min_seconds: float = MIN_SECONDS
 
     @classmethod
     def of(cls, paths: Sequence[Path], num_clips: int) -> "RepeatedFiles":

@@ -19,9 +19,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Source = Annotated[str, typer.Argument(help="demo (rendered on the spot) or folder (audio files and a table of tags).")]
-Root = Annotated[Path | None, typer.Option(help="The folder of audio files, for the source 'folder'.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="demo (rendered on the spot), folder (audio files and a table of tags), magnatagatune or jamendo."
+    ),
+]
+Root = Annotated[Path | None, typer.Option(help="The folder of audio files; magnatagatune is downloaded into it.")]
 Table = Annotated[Path | None, typer.Option(help="Its CSV or TSV; tags.csv or tags.tsv in the folder by default.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="folder: column, group or stratified. magnatagatune: standard, full, seed_random or artist. "
+        "jamendo: files, group or stratified."
+    ),
+]
+Group = Annotated[str | None, typer.Option(help="magnatagatune: bootstrap over song (default), album or artist.")]
+Mirror = Annotated[str | None, typer.Option(help="magnatagatune: URL of the folder to download from.")]
 Songs = Annotated[int | None, typer.Option(min=10, help="Songs that the demo renders (400 by default).")]
 DataSeed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the demo's songs and of a folder's split.")]
 Data = Annotated[Path, typer.Option(help="Folder for rendered and prepared audio.")]
@@ -40,6 +54,9 @@ def prepare(
     source: Source = "demo",
     root: Root = None,
     table: Table = None,
+    split: Split = None,
+    group: Group = None,
+    mirror: Mirror = None,
     songs: Songs = None,
     data_seed: DataSeed = 0,
     data: Data = Path("data"),
@@ -51,8 +68,10 @@ def prepare(
     """Decode a collection once into TFRecord shards; killed, the same command goes on. `train` does it by itself."""
     from genre_tagger import console, workflow
 
-    options = _source_options(source, root, table, songs, data_seed)
-    manifest = workflow.prepare_source(options, data, sample_rate, workers or _cores(), console.progress_bar)
+    options = _source_options(source, root, table, split, group, mirror, songs, data_seed)
+    manifest = workflow.prepare_source(
+        options, data, sample_rate, workers or _cores(), console.progress_bar, console.say
+    )
     console.print_manifest(manifest)
 
 
@@ -61,6 +80,9 @@ def train(
     source: Source = "demo",
     root: Root = None,
     table: Table = None,
+    split: Split = None,
+    group: Group = None,
+    mirror: Mirror = None,
     songs: Songs = None,
     data_seed: DataSeed = 0,
     data: Data = Path("data"),
@@ -90,7 +112,7 @@ def train(
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     preset = preset or (None if config else "small")
     resolved = load_config(preset, config, overrides)
-    options = _source_options(source, root, table, songs, data_seed)
+    options = _source_options(source, root, table, split, group, mirror, songs, data_seed)
     run = run or Path("runs") / f"{source}-{preset or config.stem}"
     from genre_tagger import workflow
 
@@ -182,12 +204,22 @@ def main() -> None:
         sys.exit(130)
 
 
-def _source_options(source: str, root: Path | None, table: Path | None, songs: int | None, seed: int):
+def _source_options(
+    source: str,
+    root: Path | None,
+    table: Path | None,
+    split: str | None,
+    group: str | None,
+    mirror: str | None,
+    songs: int | None,
+    seed: int,
+):
     from genre_tagger.data.sources import DEMO_SONGS, SOURCES, SourceOptions
 
     if source not in SOURCES:
         raise UserError(f"SOURCE: unknown source {source!r}; expected one of {', '.join(SOURCES)}")
-    return SourceOptions(source=source, root=root, table=table, songs=songs or DEMO_SONGS, seed=seed)
+    named = {"root": root, "table": table, "split": split, "group": group, "mirror": mirror}
+    return SourceOptions(source=source, songs=songs or DEMO_SONGS, seed=seed, **named)
 
 
 def _cores() -> int:

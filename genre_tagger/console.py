@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -35,8 +44,9 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
     It goes to standard error; where that is no terminal, its end alone is printed.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=_errors)
+    counts = (DownloadColumn(), TransferSpeedColumn()) if title == "downloading" else (MofNCompleteColumn(),)
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeElapsedColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=_errors)
 
     def update(done: int, total: int) -> None:
         if not bar.task_ids:
@@ -53,7 +63,10 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def print_manifest(manifest: "Manifest") -> None:
     """What was prepared and where, what was rejected and what no metric will count."""
-    table = _table(f"prepared {manifest.source} at {manifest.sample_rate} Hz, {len(manifest.tags)} tags", "split")
+    table = _table(
+        f"prepared {manifest.source} at {manifest.sample_rate} Hz, {len(manifest.tags)} tags{_protocol(manifest.protocol)}",
+        "split",
+    )
     for name in ("clips", "groups", "hours"):
         table.add_column(name, justify="right")
     for split, summary in manifest.splits.items():
@@ -64,6 +77,8 @@ def print_manifest(manifest: "Manifest") -> None:
     for split in manifest.splits:
         if one_sided := manifest.one_sided_tags(split):
             say(f"without positives or without negatives in {split}: {', '.join(one_sided)}")
+    for note in manifest.notes:
+        say(note)
     say(f"data in {manifest.directory}")
 
 
@@ -123,7 +138,8 @@ def _epoch_table(history: list[dict[str, Any]]) -> Table:
 
 
 def _figure_table(report: dict[str, Any]) -> Table:
-    table = _table(f"{report['split']}: {report['clips']} clips of {report['groups']} groups, 95 % intervals", "")
+    counts = f"{report['clips']} clips of {report['groups']} groups"
+    table = _table(f"{report['split']}: {counts}, 95 % intervals{_protocol(report.get('protocol'))}", "")
     for name in ("macro ROC-AUC", "macro PR-AUC"):
         table.add_column(name, justify="right")
     table.add_row("model", _interval(report["roc_auc"]), _interval(report["pr_auc"]))
@@ -161,6 +177,10 @@ def _interval(area: dict[str, float | None]) -> str:
     if area["value"] is None:
         return "undefined"
     return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
+
+
+def _protocol(name: str | None) -> str:
+    return f", protocol {name}" if name else ""
 
 
 def _tags(count: int) -> str:

@@ -33,6 +33,13 @@ ProgressBar = Callable[
 ]  # by its title; called with how many are done, and of how many
 
 
+DOWNLOADING = "downloading"  # a bar of that title counts bytes
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """What a training command has to show."""
@@ -44,9 +51,9 @@ class TrainingResult:
 
 
 def prepare_source(
-    options: SourceOptions, data: Path, sample_rate: int, workers: int, progress: ProgressBar
+    options: SourceOptions, data: Path, sample_rate: int, workers: int, progress: ProgressBar, say: Say = _say_nothing
 ) -> Manifest:
-    """Renders the demo where that is the source, and decodes every clip into a directory below `data`.
+    """Renders the demo or downloads a dataset where that is the source, and decodes every clip into a directory below `data`.
 
     Args:
         options: the source.
@@ -54,11 +61,12 @@ def prepare_source(
         sample_rate: of the prepared audio, in Hz.
         workers: processes.
         progress: makes a progress bar.
+        say: prints a line.
 
     Raises:
-        UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
+        UserError: a mistake in the options or the table, a download that fails, no usable clip, a full or unwritable disk.
     """
-    source = _open(options, data, workers, progress)
+    source = _open(options, data, workers, progress, say)
     digest = data_hash(source, sample_rate)
     directory = data / "prepared" / f"{source.name}-{sample_rate}hz-{digest[:10]}"
     with progress("preparing clips") as on_progress:
@@ -95,13 +103,14 @@ def train(
     check_run(run_path, config)
     build_tagger(config, num_tags=1)  # refuses sizes that do not fit together before anything long begins
     if stream:
-        dataset, rejected = _stream(options, config, data, workers, progress)
+        dataset, rejected = _stream(options, config, data, workers, progress, say)
         prepared = None
         say(f"{len(rejected)} files cannot be used, see {run_path / 'rejected.csv'}" if len(rejected) else "streaming")
     else:
-        manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress)
+        manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress, say)
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
-        say(_describe(manifest))
+        for line in (_describe(manifest), *manifest.notes):
+            say(line)
     if short := dataset.clips_shorter_than(config.window.seconds):
         say(f"{short} clips are shorter than the window of {config.window.seconds} s: filled with zeros at the end")
     for split in dataset.splits:
@@ -133,15 +142,15 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
         return evaluate_run(run, config, dataset, families)[0]
 
 
-def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar) -> Source:
-    with progress("rendering songs") as on_progress:
-        return open_source(options, data, workers, on_progress)
+def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing) -> Source:
+    with progress("rendering songs" if options.source == "demo" else DOWNLOADING) as on_progress:
+        return open_source(options, data, workers, on_progress, say)
 
 
 def _stream(
-    options: SourceOptions, config: Config, data: Path, workers: int, progress: ProgressBar
+    options: SourceOptions, config: Config, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing
 ) -> tuple[Dataset, pd.DataFrame]:
-    source = _open(options, data, workers, progress)
+    source = _open(options, data, workers, progress, say)
     with progress("checking files") as on_progress:
         return stream_dataset(source, config.frontend.sample_rate, on_progress)
 
@@ -178,7 +187,8 @@ def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: Progr
 def _describe(manifest: Manifest) -> str:
     splits = ", ".join(f"{summary.clips} {split}" for split, summary in manifest.splits.items())
     rejected = f", {manifest.rejected} rejected (see rejected.csv there)" if manifest.rejected else ""
-    return f"data in {manifest.directory}: {splits} clips, {len(manifest.tags)} tags{rejected}"
+    protocol = f", split {manifest.protocol}" if manifest.protocol else ""
+    return f"data in {manifest.directory}: {splits} clips, {len(manifest.tags)} tags{protocol}{rejected}"
 
 
 @contextmanager

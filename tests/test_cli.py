@@ -212,7 +212,7 @@ def test_prepare_lists_what_it_rejects(in_folder, music_folder):
         (["train", "--config", "none.yaml"], r"none\.yaml: cannot be read"),
         (["train", "dmeo"], r"SOURCE: unknown source 'dmeo'; expected one of demo, folder"),
         (["train", "folder"], r"--root: the source 'folder' needs"),
-        (["train", "demo", "--root", "."], r"--root, --table: the source 'demo'"),
+        (["train", "demo", "--root", "."], r"--root: the source 'demo' does not take it"),
         (["train", "folder", "--root", "nowhere"], r"nowhere: no such folder"),
         (["train", "--workers", "0"], r"Invalid value for '--workers'"),
         (["train", "--set", "frontend.fmax_hz=9000"], r"'frontend': found .*half the sample rate, 6000 Hz"),

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from genre_tagger.data.archive import PackedFile
+
 SPLITS = ("train", "valid", "test")
 UNKNOWN = -1  # a label nobody gave: masked out of loss, metrics and thresholds
 
@@ -17,25 +19,37 @@ class Clip:
 
     Attributes:
         id: unique name, stable between runs (the path relative to the source's folder).
-        path: the audio file.
+        path: the audio file, on its own or in an archive.
         labels: int8 [tags], 1 present, 0 absent, -1 unknown.
         group: song, album or artist; a group never straddles splits.
         split: `train`, `valid` or `test`.
     """
 
     id: str
-    path: Path
+    path: Path | PackedFile
     labels: np.ndarray
     group: str
     split: str
 
 
 class Source(Protocol):
-    """Anything that yields clips: the rendered demo, a folder with a table, a published dataset."""
+    """Anything that yields clips: the rendered demo, a folder with a table, a published dataset.
+
+    Attributes:
+        name: of the source.
+        tags: ordered names.
+        clips: all of them.
+        protocol: the way it was cut into splits, where there are several; it stands beside every figure.
+        notes: lines that a user has to read about the splits.
+        min_seconds: clips that turn out shorter are rejected.
+    """
 
     name: str
     tags: tuple[str, ...]
     clips: Sequence[Clip]
+    protocol: str | None
+    notes: tuple[str, ...]
+    min_seconds: float
 
 
 def write_tags(path: Path, tags: Sequence[str]) -> None:

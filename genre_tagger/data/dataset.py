@@ -36,16 +36,18 @@ class LabelledClips:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All splits, what identifies them, and the tags their labels stand for."""
+    """All splits, what identifies them, the tags their labels stand for, and the protocol that cut them, if named."""
 
     tags: tuple[str, ...]
     hash: str
     splits: dict[str, LabelledClips]
+    protocol: str | None = None
 
     @classmethod
     def of_manifest(cls, manifest: Manifest) -> "Dataset":
         """The dataset in a prepared directory."""
-        return cls(manifest.tags, manifest.hash, {split: _prepared_clips(manifest, split) for split in SPLITS})
+        splits = {split: _prepared_clips(manifest, split) for split in SPLITS}
+        return cls(manifest.tags, manifest.hash, splits, manifest.protocol)
 
     def clips_shorter_than(self, seconds: float) -> int:
         """How many clips of all splits do not fill a window of that length."""

@@ -1,5 +1,6 @@
 """Audio files to mono waveforms at the model's rate. Decoding processes import this module, so it stays light."""
 
+import io
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +10,11 @@ import numpy as np
 import soundfile
 import soxr
 
+from genre_tagger.data.archive import Damaged, PackedFile
+
 PCM16_SCALE = 32768  # libsndfile's own, so that a 16-bit file at the model's rate keeps its exact samples
 MIN_SECONDS = 0.1
+MAX_SECONDS = 3600  # of one clip: bounds the memory that decoding, preparing and shuffling take
 MIN_SOURCE_RATE = 1000  # a broken header of 1 Hz would resample a small file to gigabytes
 BLOCK_FRAMES = 1 << 16  # small buffers are reused, larger ones cost page faults; and whole songs stay out of memory
 
@@ -29,7 +33,7 @@ class Undecodable(Exception):  # noqa: N818, names a state of the file that call
     """A file without usable audio; the message is the reason, without the file's name."""
 
 
-def decode(path: Path, sample_rate: int) -> np.ndarray:
+def decode(path: Path | PackedFile, sample_rate: int, min_seconds: float = MIN_SECONDS) -> np.ndarray:
     """Decodes MP3, FLAC, Ogg, WAV or whatever else libsndfile reads; mixes to mono and resamples (soxr HQ).
 
     A file cut short yields the part that can be decoded, if its format allows that.
@@ -37,16 +41,19 @@ def decode(path: Path, sample_rate: int) -> np.ndarray:
     Args:
         path: the audio file.
         sample_rate: of the result, in Hz.
+        min_seconds: the shortest clip that counts as usable.
 
     Returns:
         float32 [samples] in [-1, 1].
 
     Raises:
-        Undecodable: missing, not audio, shorter than 0.1 s, digital silence, or NaN or infinity in it.
+        Undecodable: missing, not audio, shorter than `min_seconds`, longer than an hour, digital silence, or NaN or
+            infinity in it.
     """
     with _opened(path) as file:
-        waveform = np.concatenate([np.empty(0, np.float32), *_resampled(file, sample_rate)])
-    peak = _usable_peak(waveform, sample_rate)
+        blocks = _bounded(_resampled(file, sample_rate), round(MAX_SECONDS * sample_rate))
+        waveform = np.concatenate([np.empty(0, np.float32), *blocks])
+    peak = _usable_peak(waveform, sample_rate, min_seconds)
     return np.clip(waveform, -1, 1, out=waveform) if peak > 1 else waveform
 
 
@@ -57,14 +64,14 @@ def to_pcm16(waveform: np.ndarray) -> np.ndarray:
     return steps.astype("<i2")
 
 
-def decode_into(slot: Path, path: Path, sample_rate: int) -> int | Undecodable:
+def decode_into(slot: Path, path: Path | PackedFile, sample_rate: int, min_seconds: float) -> int | Undecodable:
     """Overwrites the start of the file `slot` with the clip's `to_pcm16`, for another process to read.
 
     Returns:
         The number of bytes written, or the reason why there are none, so that a batch goes on.
     """
     try:
-        pcm = to_pcm16(decode(path, sample_rate))
+        pcm = to_pcm16(decode(path, sample_rate, min_seconds))
     except Undecodable as reason:
         return reason
     with slot.open("r+b", buffering=0) as file:
@@ -72,27 +79,45 @@ def decode_into(slot: Path, path: Path, sample_rate: int) -> int | Undecodable:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+def _opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile]:
     _refuse_unreadable(path)
     try:
-        with _Sequential(path) as file:
+        with _Sequential(path if isinstance(path, Path) else io.BytesIO(path.read())) as file:
             yield file
+    except Damaged as error:
+        raise Undecodable(str(error)) from None
     except soundfile.LibsndfileError as error:
         reason = _REASONS.get(error.code, error.error_string.strip().rstrip("."))
         raise Undecodable(f"cannot be decoded: {reason}") from None
 
 
-def _refuse_unreadable(path: Path) -> None:
+def _refuse_unreadable(path: Path | PackedFile) -> None:
+    if _size(path) == 0:
+        raise Undecodable("the file is empty (0 bytes)")
+    if path.suffix.lower() == ".raw":
+        raise Undecodable("cannot be decoded: raw samples without a header")
+
+
+def _size(path: Path | PackedFile) -> int:
+    if isinstance(path, PackedFile):
+        return path.size
     try:
         state = path.stat()
     except OSError as error:
         raise Undecodable(error.strerror.lower()) from None
     if not stat.S_ISREG(state.st_mode):
         raise Undecodable("not a file")
-    if state.st_size == 0:
-        raise Undecodable("the file is empty (0 bytes)")
-    if path.suffix.lower() == ".raw":
-        raise Undecodable("cannot be decoded: raw samples without a header")
+    return state.st_size
+
+
+def _bounded(blocks: Iterator[np.ndarray], longest: int) -> Iterator[np.ndarray]:
+    """Passes blocks on until there are too many samples; a header may lie about the length, so they are counted."""
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        if samples > longest:
+            raise Undecodable(f"longer than {MAX_SECONDS} s; cut it into clips")
+        yield block
 
 
 def _resampled(file: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarray]:
@@ -113,11 +138,11 @@ def _mono_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
         yield sum(block.T) / file.channels
 
 
-def _usable_peak(waveform: np.ndarray, sample_rate: int) -> float:
+def _usable_peak(waveform: np.ndarray, sample_rate: int, min_seconds: float) -> float:
     if not waveform.size:
         raise Undecodable("no samples in it")
-    if waveform.size < round(MIN_SECONDS * sample_rate):
-        raise Undecodable(f"only {waveform.size / sample_rate:.3f} s long, expected at least {MIN_SECONDS} s")
+    if waveform.size < round(min_seconds * sample_rate):
+        raise Undecodable(f"only {waveform.size / sample_rate:.3f} s long, expected at least {min_seconds} s")
     peak = np.abs(waveform).max()  # NaN where there is one anywhere
     if not np.isfinite(peak):
         raise Undecodable("NaN or infinity among its samples")

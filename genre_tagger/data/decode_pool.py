@@ -10,14 +10,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from genre_tagger.data.decode import Undecodable, decode_into
+from genre_tagger.data.archive import PackedFile
+from genre_tagger.data.decode import MIN_SECONDS, Undecodable, decode_into
 from genre_tagger.data.pool import without_main, worker_pool
 
 SLOTS_PER_WORKER = 4  # clips decoded or in work at a time: keeps workers busy, bounds memory
 SCRATCH_PREFIX = ".pcm-"
 
 
-def decode_many(paths: Iterable[Path], sample_rate: int, workers: int, scratch: Path) -> Iterator[bytes | Undecodable]:
+def decode_many(
+    paths: Iterable[Path | PackedFile], sample_rate: int, workers: int, scratch: Path, min_seconds: float = MIN_SECONDS
+) -> Iterator[bytes | Undecodable]:
     """Yields for each path, in order, its 16-bit mono PCM (see `to_pcm16`) or the reason why there is none.
 
     Close the generator where it is not exhausted.
@@ -27,6 +30,7 @@ def decode_many(paths: Iterable[Path], sample_rate: int, workers: int, scratch: 
         sample_rate: of the results, in Hz.
         workers: number of processes.
         scratch: folder for a few short-lived hidden files.
+        min_seconds: the shortest clip that counts as usable.
 
     Raises:
         UserError: a worker process died, most likely for want of memory.
@@ -43,7 +47,7 @@ def decode_many(paths: Iterable[Path], sample_rate: int, workers: int, scratch: 
             if len(waiting) == len(slots):
                 yield _take(*waiting.popleft())
             with without_main():
-                waiting.append((slot, pool.submit(decode_into, slot, path, sample_rate)))
+                waiting.append((slot, pool.submit(decode_into, slot, path, sample_rate, min_seconds)))
         while waiting:
             yield _take(*waiting.popleft())
 

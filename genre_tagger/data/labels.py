@@ -31,7 +31,7 @@ def read_labels(table: Table) -> tuple[tuple[str, ...], np.ndarray]:
     if LIST_COLUMN in names:
         _refuse_others(table, names)
         return _from_lists(table)
-    return names, _from_columns(table, names)
+    return names, read_tag_columns(table, names)
 
 
 def _refuse_others(table: Table, names: tuple[str, ...]) -> None:
@@ -56,7 +56,8 @@ def _from_lists(table: Table) -> tuple[tuple[str, ...], np.ndarray]:
     return tags, labels
 
 
-def _from_columns(table: Table, tags: tuple[str, ...]) -> np.ndarray:
+def read_tag_columns(table: Table, tags: tuple[str, ...]) -> np.ndarray:
+    """Labels int8 [rows, tags] of one 0/1 column a tag, -1 where blank; UserError for anything else."""
     cells = table.cells[:, [table.columns.index(tag) for tag in tags]]
     labels = np.zeros(cells.shape, np.int8)
     known = np.zeros(cells.shape, bool)

@@ -39,6 +39,8 @@ class Manifest(BaseModel):
         tags: ordered names.
         hash: identifies the data, see `genre_tagger.data.records.data_hash`.
         splits: a summary for each of train, valid and test.
+        protocol: the way the source was cut into splits, where it has several; it belongs beside every figure.
+        notes: what a reader of its figures has to know.
         rejected: number of clips without usable audio, listed in `rejected.csv`.
     """
 
@@ -52,6 +54,8 @@ class Manifest(BaseModel):
     hash: str
     splits: dict[str, SplitSummary]
     rejected: int
+    protocol: str | None = None
+    notes: tuple[str, ...] = ()
 
     def shard_paths(self, split: str) -> list[Path]:
         """The TFRecord files of a split."""

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+from genre_tagger.data.archive import PackedFile
 from genre_tagger.data.clips import Source
+from genre_tagger.data.decode import Undecodable
 from genre_tagger.data.decode_pool import SCRATCH_PREFIX, decode_many
 from genre_tagger.data.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest, read_manifest
 from genre_tagger.data.shards import Shard, plan_shards, write_shard
@@ -17,6 +20,7 @@ from genre_tagger.files import locked, remove_leftovers, replacing, storage_erro
 HASH_NAME = "hash.txt"
 
 OnProgress = Callable[[int, int], None]
+Decode = Callable[[list[Path | PackedFile]], Iterator[bytes | Undecodable]]
 
 
 def prepare(
@@ -49,24 +53,31 @@ def prepare(
             _claim(directory, digest)
             remove_leftovers(directory, SCRATCH_PREFIX)
             shards = plan_shards(source.clips)
-            _write_missing(shards, sample_rate, directory, workers, on_progress or (lambda done, total: None))
+            decode = partial(
+                decode_many, sample_rate=sample_rate, workers=workers, scratch=directory, min_seconds=source.min_seconds
+            )
+            _write_missing(shards, directory, decode, on_progress or (lambda done, total: None))
             write_summary(source, sample_rate, directory, digest, shards)
         return read_manifest(directory)
 
 
 def data_hash(source: Source, sample_rate: int) -> str:
-    """SHA-256 that identifies prepared data: format, rate, tags, and each clip's labels, split, group and file.
+    """SHA-256 that identifies prepared data: format, rate, tags, protocol, shortest clip, and each clip's labels,
+    split, group and file.
 
     Files are told apart by size and time of change, as reading them all would take as long as preparing them.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, sample_rate, list(source.tags)]).encode())
+    identity = [FORMAT_VERSION, sample_rate, list(source.tags), source.protocol, source.min_seconds]
+    digest = hashlib.sha256(json.dumps(identity).encode())
     for clip in source.clips:
         fields = [clip.id, clip.labels.tolist(), clip.split, clip.group, *_file_state(clip.path)]
         digest.update(json.dumps(fields).encode())
     return digest.hexdigest()
 
 
-def _file_state(path: Path) -> tuple[int, int]:
+def _file_state(path: Path | PackedFile) -> tuple[int, int]:
+    if isinstance(path, PackedFile):
+        return path.size, path.crc
     try:
         state = path.stat()
     except OSError:  # whatever is wrong, decoding will name it
@@ -89,9 +100,7 @@ def _refuse_other_data(directory: Path, digest: str) -> None:
         )
 
 
-def _write_missing(
-    shards: list[Shard], sample_rate: int, directory: Path, workers: int, on_progress: OnProgress
-) -> None:
+def _write_missing(shards: list[Shard], directory: Path, decode: Decode, on_progress: OnProgress) -> None:
     missing = [shard for shard in shards if not shard.notes(directory).exists()]
     paths = [clip.path for shard in missing for clip in shard.clips]
     total = sum(len(shard.clips) for shard in shards)
@@ -103,6 +112,6 @@ def _write_missing(
         done += 1
         on_progress(done, total)
 
-    with closing(decode_many(paths, sample_rate, workers, directory)) as decoded:
+    with closing(decode(paths)) as decoded:
         for shard in missing:
             write_shard(shard, directory, decoded, count)

@@ -7,14 +7,24 @@ from pydantic import BaseModel, ConfigDict
 
 from genre_tagger.data.clips import Source
 from genre_tagger.data.demo import COMPOSER_VERSION, render_demo
-from genre_tagger.data.folder import FolderSource
+from genre_tagger.data.folder import SPLIT_WAYS, FolderSource
+from genre_tagger.data.jamendo import JAMENDO_WAYS, JamendoSource
+from genre_tagger.data.magnatagatune import GROUPS, PROTOCOLS, MagnaTagATuneSource, fetch_missing
 from genre_tagger.errors import UserError
 from genre_tagger.files import storage_errors
 
-SOURCES = ("demo", "folder")
+# What each source takes beside a seed: the names of its options and the values of --split.
+SOURCES = {
+    "demo": ((), ()),
+    "folder": (("root", "table", "split"), SPLIT_WAYS),
+    "magnatagatune": (("root", "split", "group", "mirror"), tuple(PROTOCOLS)),
+    "jamendo": (("root", "table", "split"), JAMENDO_WAYS),
+}
+OPTIONS = ("root", "table", "split", "group", "mirror")
 DEMO_SONGS = 400
 
 OnProgress = Callable[[int, int], None]
+Say = Callable[[str], None]
 
 
 class SourceOptions(BaseModel):
@@ -22,10 +32,13 @@ class SourceOptions(BaseModel):
 
     Attributes:
         source: one of SOURCES.
-        root: the folder of audio files; of `folder` only.
-        table: its table; `tags.csv` or `tags.tsv` in it by default.
+        root: the folder of audio files; all but `demo` need it.
+        table: the table of a folder, `tags.csv` or `tags.tsv` in it by default; one of the tables of `jamendo`.
+        split: how clips are dealt to splits; each source has its own ways and its default.
+        group: what intervals are bootstrapped over; of `magnatagatune` only.
+        mirror: where `magnatagatune` is downloaded from, if not from its home.
         songs: how many songs the demo has.
-        seed: of the demo's songs, and of the split of a folder whose table has none.
+        seed: of the demo's songs, and of splits that are drawn.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,32 +46,58 @@ class SourceOptions(BaseModel):
     source: str = "demo"
     root: Path | None = None
     table: Path | None = None
+    split: str | None = None
+    group: str | None = None
+    mirror: str | None = None
     songs: int = DEMO_SONGS
     seed: int = 0
 
 
-def open_source(options: SourceOptions, data: Path, workers: int, on_progress: OnProgress | None = None) -> Source:
-    """Opens the source; the demo is rendered below `data` first, if it is not there yet.
+def open_source(
+    options: SourceOptions,
+    data: Path,
+    workers: int,
+    on_progress: OnProgress | None = None,
+    say: Say = lambda line: None,
+) -> Source:
+    """Opens the source; the demo is rendered below `data` first and MagnaTagATune downloaded, where they are not.
 
     Args:
         options: which.
         data: folder for what is made.
         workers: rendering processes.
-        on_progress: called with the number of songs rendered and of all.
+        on_progress: called with the number of songs rendered, or bytes downloaded, and of all.
+        say: prints a line.
 
     Raises:
-        UserError: options that do not go together, or a mistake in the table.
+        UserError: options that do not go together, a mistake in a table, a download that fails.
     """
+    _check(options)
     if options.source == "demo":
         return _open_demo(options, data, workers, on_progress)
-    if options.root is None:
-        raise UserError("--root: the source 'folder' needs the folder of audio files, found nothing")
-    return FolderSource(options.root, options.table, options.seed)
+    if options.source == "folder":
+        return FolderSource(options.root, options.table, options.seed, options.split)
+    if options.source == "jamendo":
+        return JamendoSource(options.root, options.table, options.split, options.seed)
+    fetch_missing(options.root, options.mirror, on_progress, say)
+    return MagnaTagATuneSource(options.root, options.split or "standard", options.group or "song", options.seed)
+
+
+def _check(options: SourceOptions) -> None:
+    takes, ways = SOURCES[options.source]
+    given = [name for name in OPTIONS if getattr(options, name) is not None]
+    for name in given:
+        if name not in takes:
+            known = ", ".join(f"--{name}" for name in takes) or "none of these"
+            raise UserError(f"--{name}: the source {options.source!r} does not take it, expected {known}")
+    if "root" in takes and options.root is None:
+        raise UserError(f"--root: the source {options.source!r} needs the folder of audio files, found nothing")
+    for name, choices in (("split", ways), ("group", GROUPS)):
+        if name in given and getattr(options, name) not in choices:
+            raise UserError(f"--{name}: found {getattr(options, name)!r}, expected one of {', '.join(choices)}")
 
 
 def _open_demo(options: SourceOptions, data: Path, workers: int, on_progress: OnProgress | None) -> Source:
-    if options.root is not None or options.table is not None:
-        raise UserError("--root, --table: the source 'demo' renders its own music; expected neither, or 'folder'")
     directory = data / f"demo-v{COMPOSER_VERSION}-songs{options.songs}-seed{options.seed}"
     if not (directory / "tags.csv").exists():
         with storage_errors(directory):

@@ -13,6 +13,7 @@ import pandas as pd
 import soundfile
 import tensorflow as tf
 
+from genre_tagger.data.archive import PackedFile
 from genre_tagger.data.clips import SPLITS, Clip, Source
 from genre_tagger.data.dataset import Dataset, LabelledClips
 from genre_tagger.data.decode import PCM16_SCALE, Undecodable, decode
@@ -107,11 +108,11 @@ def stream_dataset(
         on_progress: called with the number of files judged and of all.
 
     Raises:
-        UserError: a split has no usable clip.
+        UserError: a split has no usable clip, or clips lie in an archive, which no op of the graph reads.
     """
-    probes = dict(
-        zip((clip.id for clip in source.clips), _probe_all(source.clips, sample_rate, on_progress), strict=True)
-    )
+    if any(isinstance(clip.path, PackedFile) for clip in source.clips):
+        raise UserError("--stream: found clips in an archive, expected audio files; unpack it, or leave --stream out")
+    probes = dict(zip((clip.id for clip in source.clips), _probe_all(source, sample_rate, on_progress), strict=True))
     reasons = [(clip.id, clip.path, probe) for clip in source.clips if isinstance(probe := probes[clip.id], str)]
     rejected = pd.DataFrame(reasons, columns=["id", "path", "reason"])
     usable = [clip for clip in source.clips if isinstance(probes[clip.id], Probe)]
@@ -122,7 +123,7 @@ def stream_dataset(
             first = "".join(f"; {name}: {reason}" for name, _, reason in reasons[:1])
             raise UserError(f"split {split!r}: expected clips that can be decoded, found none{first}")
         splits[split] = _labelled(clips, [probes[clip.id] for clip in clips], sample_rate)
-    return Dataset(source.tags, data_hash(source, sample_rate), splits), rejected
+    return Dataset(source.tags, data_hash(source, sample_rate), splits, source.protocol), rejected
 
 
 def decode_in_graph(path: tf.Tensor, file_format: tf.Tensor, rate: tf.Tensor, sample_rate: int) -> tf.Tensor:
@@ -165,20 +166,21 @@ def _decoder(content: tf.Tensor, name: str, subtype: str):
     return lambda: tf.cast(decoder(content, dtype=dtype), tf.float32) / scale
 
 
-def _probe_all(clips: Sequence[Clip], sample_rate: int, on_progress: OnProgress | None) -> list[Probe | str]:
+def _probe_all(source: Source, sample_rate: int, on_progress: OnProgress | None) -> list[Probe | str]:
     probes = []
+    probe_clip = partial(_probe, sample_rate=sample_rate, min_seconds=source.min_seconds)
     with ThreadPoolExecutor() as pool:
-        for probe in pool.map(partial(_probe, sample_rate=sample_rate), clips):
+        for probe in pool.map(probe_clip, source.clips):
             probes.append(probe)
             if on_progress:
-                on_progress(len(probes), len(clips))
+                on_progress(len(probes), len(source.clips))
     return probes
 
 
-def _probe(clip: Clip, sample_rate: int) -> Probe | str:
+def _probe(clip: Clip, sample_rate: int, min_seconds: float) -> Probe | str:
     """What the file holds, or the reason why it cannot be used."""
     try:
-        seconds = len(decode(clip.path, sample_rate)) / sample_rate
+        seconds = len(decode(clip.path, sample_rate, min_seconds)) / sample_rate
     except Undecodable as reason:
         return str(reason)
     info = soundfile.info(clip.path)

@@ -46,6 +46,8 @@ def write_summary(source: Source, sample_rate: int, directory: Path, digest: str
         hash=digest,
         splits={split: _summarise(clips[clips["split"] == split], source.tags) for split in SPLITS},
         rejected=len(rejected),
+        protocol=source.protocol,
+        notes=source.notes,
     )
     with replacing(directory / MANIFEST_NAME) as path:
         path.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")

@@ -45,13 +45,18 @@ def nearest(name: str, names: Sequence[str]) -> str:
     return f" (nearest: {matches[0]!r})" if matches else ""
 
 
-def read_table(path: Path) -> Table:
-    """Reads a UTF-8 file with a header line; `.csv` has commas, `.tsv` tabs between cells; empty lines are skipped.
+def read_table(path: Path, delimiter: str | None = None, strict: bool = True) -> Table:
+    """Reads a UTF-8 file with a header line; empty lines are skipped.
+
+    Args:
+        path: the file.
+        delimiter: between cells; by default commas in a `.csv`, tabs in a `.tsv`.
+        strict: refuse stray quotation marks inside quoted cells; else they are text.
 
     Raises:
         UserError: missing, empty, not such a file, an unnamed or doubled column, or a row of another length.
     """
-    rows, lines = _read_rows(path)
+    rows, lines = read_rows(path, delimiter or _delimiter_of(path), strict)
     if len(rows) < 2:
         found = "the file is empty" if not rows else "found a header but no rows"
         raise UserError(f"{path}: {found}, expected a header line and a line for each clip")
@@ -63,12 +68,19 @@ def read_table(path: Path) -> Table:
     return Table(path, columns, np.array(rows[1:], dtype=object), np.array(lines[1:]))
 
 
-def _read_rows(path: Path) -> tuple[list[list[str]], list[int]]:
+def _delimiter_of(path: Path) -> str:
     if path.suffix.lower() not in DELIMITERS:
         raise UserError(f"{path}: found a table called *{path.suffix}, expected .csv (commas) or .tsv (tabs)")
-    reader = csv.reader(
-        io.StringIO(_read_text(path), newline=""), delimiter=DELIMITERS[path.suffix.lower()], strict=True
-    )
+    return DELIMITERS[path.suffix.lower()]
+
+
+def read_rows(path: Path, delimiter: str, strict: bool = True) -> tuple[list[list[str]], list[int]]:
+    """The cells of each line that is not empty, stripped, and the lines' numbers.
+
+    Raises:
+        UserError: the file cannot be read, is no UTF-8 text or has broken quotes.
+    """
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=delimiter, strict=strict)
     rows, lines = [], []
     try:
         for row in reader:

@@ -67,6 +67,7 @@ def _predictions(dataset: Dataset, scores: dict[str, np.ndarray]) -> Predictions
         tags=dataset.tags,
         labels=np.concatenate([part.labels for part in parts]),
         scores=np.concatenate(list(scores.values())),
+        protocol=dataset.protocol,
     )
 
 

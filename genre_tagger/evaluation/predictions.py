@@ -27,6 +27,7 @@ class Predictions:
         tags: the names of the columns below.
         labels: int8 [clips, tags], 1 present, 0 absent, -1 unknown.
         scores: float32 [clips, tags], from 0 to 1.
+        protocol: the way the data was cut into splits, where there are several; it belongs beside every figure.
     """
 
     clip_ids: list[str]
@@ -35,6 +36,7 @@ class Predictions:
     tags: tuple[str, ...]
     labels: np.ndarray
     scores: np.ndarray
+    protocol: str | None = None
 
     def of_split(self, split: str) -> "Predictions":
         """The clips of one split, in their order; there may be none."""
@@ -46,19 +48,25 @@ class Predictions:
             tags=self.tags,
             labels=self.labels[rows],
             scores=self.scores[rows],
+            protocol=self.protocol,
         )
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Writes the columns `clip`, `group`, `split`, `label:TAG` (blank when unknown) and `score:TAG` for each tag."""
+    """Writes the columns `clip`, `group`, `split`, `label:TAG` (blank when unknown) and `score:TAG` for each tag.
+
+    The protocol, where there is one, is an attribute of the data frame.
+    """
     columns = {"clip": predictions.clip_ids, "group": predictions.groups, "split": predictions.splits}
     for index, tag in enumerate(predictions.tags):
         labels = predictions.labels[:, index]
         columns[LABEL + tag] = pd.array(labels, dtype="Int8")
         columns[LABEL + tag][labels == UNKNOWN] = pd.NA
         columns[SCORE + tag] = predictions.scores[:, index].astype(np.float32)
+    table = pd.DataFrame(columns)
+    table.attrs["protocol"] = predictions.protocol
     with replacing(path) as beside:
-        pd.DataFrame(columns).to_parquet(beside, index=False)
+        table.to_parquet(beside, index=False)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -78,6 +86,7 @@ def read_predictions(path: Path) -> Predictions:
         tags=tags,
         labels=np.stack([_labels_of(path, table[LABEL + tag]) for tag in tags], axis=1),
         scores=np.stack([_scores_of(path, table[SCORE + tag]) for tag in tags], axis=1),
+        protocol=table.attrs.get("protocol"),
     )
 
 

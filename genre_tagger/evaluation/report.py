@@ -41,6 +41,7 @@ def evaluate_predictions(
     metrics = _metrics_of(chosen)
     by_family = family_metrics(metrics, read_families() if families is None else families)
     return {
+        "protocol": predictions.protocol,
         "split": split,
         "clips": len(chosen.clip_ids),
         "groups": int(np.unique(chosen.groups).size),

@@ -1,0 +1,102 @@
+"""The two tables of the dataset: who tagged what, and which song, album and artist each clip was cut from."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genre_tagger.data.inside import read_paths
+from genre_tagger.data.labels import read_tag_columns
+from genre_tagger.data.table import Table, read_table
+from genre_tagger.errors import UserError
+
+ANNOTATIONS_NAME, CLIP_INFO_NAME = "annotations_final.csv", "clip_info_final.csv"
+CLIP_ID, MP3_PATH = "clip_id", "mp3_path"
+FOLDERS = tuple("0123456789abcdef")
+
+# Files of 0 bytes in every copy of the dataset.
+BROKEN = (
+    "6/norine_braun-now_and_zen-08-gently-117-146.mp3",
+    "8/jacob_heringman-josquin_des_prez_lute_settings-19-gintzler__pater_noster-204-233.mp3",
+    "9/american_baroque-dances_and_suites_of_rameau_and_couperin-25-le_petit_rien_trio_xiv_rameau-88-117.mp3",
+)
+
+_SEGMENT = re.compile(r"-\d+-\d+\.mp3$")  # first and last second of the clip in its song
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Every annotated clip but the broken ones.
+
+    Attributes:
+        clips: a row a clip: `path` (relative to the dataset's folder), `folder`, `song`, `album`, `artist`.
+        tags: the names of the tag columns.
+        labels: int8 [clips, tags], 1 or 0.
+    """
+
+    clips: pd.DataFrame
+    tags: tuple[str, ...]
+    labels: np.ndarray
+
+    def chosen(self, rows: np.ndarray) -> "Annotations":
+        """Those of some rows (bool or numbers)."""
+        return Annotations(self.clips[rows].reset_index(drop=True), self.tags, self.labels[rows])
+
+
+def read_annotations(root: Path) -> Annotations:
+    """Reads `annotations_final.csv` and `clip_info_final.csv`.
+
+    Raises:
+        UserError: a table that is missing or not in the dataset's format, a doubled clip id or path, a clip that
+            `clip_info_final.csv` does not have.
+    """
+    listing = read_table(root / ANNOTATIONS_NAME, "\t")
+    if listing.columns[0] != CLIP_ID or listing.columns[-1] != MP3_PATH or len(listing.columns) < 3:
+        raise UserError(
+            f"{listing.path}, line 1: found columns {listing.columns[0]!r} to {listing.columns[-1]!r}, expected "
+            f"{CLIP_ID!r}, a column a tag and {MP3_PATH!r}, with tabs between them"
+        )
+    tags = listing.columns[1:-1]
+    ids = _read_ids(listing)
+    paths = read_paths(listing, MP3_PATH, root)
+    _check_folders(listing, paths)
+    clips = pd.DataFrame({"path": paths, "folder": [path.split("/")[0] for path in paths]})
+    clips["song"] = [_SEGMENT.sub("", path) for path in paths]
+    clips = clips.join(_read_origins(root, listing, ids, clips["song"]))
+    everything = Annotations(clips, tags, read_tag_columns(listing, tags))
+    return everything.chosen(~clips["path"].isin(BROKEN).to_numpy())
+
+
+def _read_ids(listing: Table) -> list[str]:
+    first_row: dict[str, int] = {}
+    for row, name in enumerate(listing.column(CLIP_ID)):
+        if not name:
+            raise listing.error(row, CLIP_ID, "nothing", "the clip's id")
+        earlier = first_row.setdefault(name, row)
+        if earlier != row:
+            raise listing.error(row, CLIP_ID, f"{name!r} again after line {listing.lines[earlier]}", "each id once")
+    return list(first_row)
+
+
+def _check_folders(listing: Table, paths: list[str]) -> None:
+    for row, path in enumerate(paths):
+        folder, *names = path.split("/")
+        if folder not in FOLDERS or len(names) != 1:
+            raise listing.error(row, MP3_PATH, repr(path), "a file in one of the folders 0 to f")
+
+
+def _read_origins(root: Path, listing: Table, ids: list[str], songs: pd.Series) -> pd.DataFrame:
+    """Album and artist of each clip; an album is told by its artist too, as different ones share a title."""
+    info = read_table(root / CLIP_INFO_NAME, "\t", strict=False)
+    missing = [name for name in (CLIP_ID, "artist", "album") if name not in info.columns]
+    if missing:
+        raise UserError(f"{info.path}, line 1: found no column {missing[0]!r}, expected {CLIP_ID}, artist and album")
+    origin = dict(zip(info.column(CLIP_ID), zip(info.column("artist"), info.column("album"), strict=True), strict=True))
+    for row, name in enumerate(ids):
+        if name not in origin:
+            raise listing.error(row, CLIP_ID, repr(name), f"a clip of {CLIP_INFO_NAME}")
+    artists = [origin[name][0] or song for name, song in zip(ids, songs, strict=True)]  # blank: known by its song
+    albums = [f"{artist}: {origin[name][1] or song}" for name, artist, song in zip(ids, artists, songs, strict=True)]
+    return pd.DataFrame({"album": albums, "artist": artists})

@@ -1,0 +1,95 @@
+"""Which files of the dataset lie in a folder, and the download of those that do not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from genre_tagger.data.download import OnBytes, download, sha256_of
+from genre_tagger.data.magnatagatune.annotations import ANNOTATIONS_NAME, CLIP_INFO_NAME, FOLDERS
+from genre_tagger.errors import UserError
+from genre_tagger.files import locked, replacing, storage_errors
+
+HOME = "https://mirg.city.ac.uk/datasets/magnatagatune"
+NOTES_NAME = "downloads.json"
+PART_NAMES = ("mp3.zip.001", "mp3.zip.002", "mp3.zip.003")
+WHOLE_NAME = "mp3.zip"
+
+
+def unpacked_tree(root: Path) -> Path | None:
+    """The folder that holds all sixteen of the unpacked archive, if there is one."""
+    for tree in (root, root / "mp3"):
+        if all((tree / folder).is_dir() for folder in FOLDERS):
+            return tree
+    return None
+
+
+def archive_parts(root: Path) -> list[Path]:
+    """The archive, joined already or in its three parts, whether they are there or not."""
+    whole = root / WHOLE_NAME
+    return [whole] if whole.exists() else [root / name for name in PART_NAMES]
+
+
+def missing_names(root: Path) -> list[str]:
+    """The files to download, where neither the archive nor what it unpacks to is there whole."""
+    names = [ANNOTATIONS_NAME, CLIP_INFO_NAME]
+    if not unpacked_tree(root):
+        names += [part.name for part in archive_parts(root)]
+    return [name for name in names if not (root / name).exists()]
+
+
+def fetch_missing(
+    root: Path, mirror: str | None = None, on_progress: OnBytes | None = None, say: Callable[[str], None] = print
+) -> None:
+    """Downloads what is missing of the dataset and notes the size and SHA-256 of each file in `downloads.json`.
+
+    Files that are there are used as they are, unless `downloads.json` says that they were longer or shorter.
+
+    Args:
+        root: folder of the dataset, made if missing.
+        mirror: address of a folder with the five files, in place of the dataset's home.
+        on_progress: called with the number of bytes that are there and of all.
+        say: prints a line.
+
+    Raises:
+        UserError: as `download`; or a file is not as long as it was when it was downloaded.
+    """
+    _check_noted_sizes(root)
+    names = missing_names(root)
+    if not names:
+        return
+    base = (mirror or HOME).rstrip("/")
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root):
+            paths = download([f"{base}/{name}" for name in names], root, on_progress, say)
+            _note(root, base, paths)
+
+
+def _check_noted_sizes(root: Path) -> None:
+    for name, note in _notes(root).items():
+        path = root / name
+        if path.exists() and (found := path.stat().st_size) != note["bytes"]:
+            raise UserError(
+                f"{path}: found {found:,} bytes, expected the {note['bytes']:,} that were downloaded; remove it and "
+                "the same command downloads it again"
+            )
+
+
+def _note(root: Path, base: str, paths: list[Path]) -> None:
+    notes = _notes(root)
+    for path in paths:
+        notes[path.name] = {
+            "url": f"{base}/{path.name}",
+            "bytes": path.stat().st_size,
+            "sha256": sha256_of(path),
+        }
+    with replacing(root / NOTES_NAME) as unfinished:
+        unfinished.write_text(json.dumps(notes, indent=1), encoding="utf-8")
+
+
+def _notes(root: Path) -> dict[str, dict]:
+    path = root / NOTES_NAME
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{path}: broken ({error}); remove it") from None
