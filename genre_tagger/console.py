@@ -63,10 +63,8 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def print_manifest(manifest: "Manifest") -> None:
     """What was prepared and where, what was rejected and what no metric will count."""
-    table = _table(
-        f"prepared {manifest.source} at {manifest.sample_rate} Hz, {len(manifest.tags)} tags{_protocol(manifest.protocol)}",
-        "split",
-    )
+    tags = f"{len(manifest.tags)} tags{_protocol(manifest.protocol)}"
+    table = _table(f"prepared {manifest.source} at {manifest.sample_rate} Hz, {tags}", "split")
     for name in ("clips", "groups", "hours"):
         table.add_column(name, justify="right")
     for split, summary in manifest.splits.items():

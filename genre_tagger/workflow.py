@@ -53,7 +53,7 @@ class TrainingResult:
 def prepare_source(
     options: SourceOptions, data: Path, sample_rate: int, workers: int, progress: ProgressBar, say: Say = _say_nothing
 ) -> Manifest:
-    """Renders the demo or downloads a dataset where that is the source, and decodes every clip into a directory below `data`.
+    """Renders the demo or downloads MagnaTagATune where that is the source; decodes every clip, below `data`.
 
     Args:
         options: the source.
@@ -64,7 +64,7 @@ def prepare_source(
         say: prints a line.
 
     Raises:
-        UserError: a mistake in the options or the table, a download that fails, no usable clip, a full or unwritable disk.
+        UserError: a mistake in the options or the table, a failed download, no usable clip, a full or unwritable disk.
     """
     source = _open(options, data, workers, progress, say)
     digest = data_hash(source, sample_rate)
@@ -151,6 +151,8 @@ def _stream(
     options: SourceOptions, config: Config, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing
 ) -> tuple[Dataset, pd.DataFrame]:
     source = _open(options, data, workers, progress, say)
+    for note in source.notes:
+        say(note)
     with progress("checking files") as on_progress:
         return stream_dataset(source, config.frontend.sample_rate, on_progress)
 

@@ -18,6 +18,9 @@ from genre_tagger.errors import UserError
 
 BUFFER_BYTES = 1 << 16
 
+# The last two: a compression that Python does not know, and encryption.
+_FAILURES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError, RuntimeError)
+
 
 class Damaged(Exception):  # noqa: N818, names a state of the file that callers handle
     """A file in an archive that cannot be read; the message is the reason."""
@@ -93,15 +96,7 @@ class PackedFile:
         """
         try:
             return _archive(self.parts).read(self.name)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            OSError,
-            KeyError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except _FAILURES as error:
             raise Damaged(f"damaged in its archive: {' '.join(str(error).split())}") from None
 
 
@@ -144,13 +139,16 @@ def _check_order(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], p
     starts = archive.fp.raw.starts
     missing = -min((member.header_offset for member in members), default=0)
     if missing > 0:
-        raise UserError(f"{parts[0]} and its following parts: {missing:,} bytes are missing; expected them whole")
+        raise UserError(
+            f"{parts[0]}: {missing:,} bytes are missing from here to the archive's directory; expected {len(parts)} "
+            "whole parts, none cut short or in the wrong order"
+        )
     for part, begin, end in zip(parts, starts, starts[1:], strict=False):
         inside = [member for member in members if begin <= member.header_offset < end]
         if inside and not _starts_there(archive, min(inside, key=lambda member: member.header_offset)):
             raise UserError(
-                f"{part}: does not continue the part before it; expected {len(parts)} whole parts of one archive in "
-                "their order"
+                f"{part}: does not continue the part before it; expected {len(parts)} whole parts of one archive, none "
+                "in the wrong order"
             )
 
 

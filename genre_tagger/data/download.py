@@ -78,9 +78,7 @@ def _check_space(directory: Path, needed: int, say: Callable[[str], None]) -> No
     free = shutil.disk_usage(directory).free
     say(f"{directory}: {_readable(needed)} to download, {_readable(free)} free on its disk")
     if free < needed:
-        raise UserError(
-            f"{directory}: {_readable(free)} free on its disk, expected {_readable(needed)} to download into"
-        )
+        raise UserError(f"{directory}: {_readable(free)} free on its disk, expected {_readable(needed)}")
 
 
 def _fetch(session: requests.Session, url: str, size: int, part: Path, report: Callable[[int], None]) -> None:
@@ -147,7 +145,7 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
 
 
 def _retrying(url: str, action: Callable):
-    pauses = wait_exponential_jitter(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+    pauses = wait_exponential_jitter(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter=FIRST_PAUSE_SECONDS)
 
     def pause(state: RetryCallState) -> float:
         wanted = state.outcome.exception().pause_seconds  # the server's own wish
