@@ -147,8 +147,8 @@ def test_the_published_counts_of_full_and_seed_random(whole_table: Path):
     assert [clip.split for clip in drawn.clips] == again != other
     cut = PROTOCOLS["artist"](annotations, 0)
     shares = Counter(cut.splits)
-    assert shares["train"] / 25_860 == pytest.approx(0.7, abs=0.03)
-    assert shares["valid"] / 25_860 == pytest.approx(0.1, abs=0.03)
+    assert shares["train"] / 25_860 == pytest.approx(0.7, abs=0.05)
+    assert shares["valid"] / 25_860 == pytest.approx(0.1, abs=0.05)
     sides = pd.Series(cut.splits).groupby(cut.annotations.clips["artist"].to_numpy()).nunique()
     assert len(sides) == 141
     assert (sides == 1).all()
