@@ -78,7 +78,7 @@ def _check_space(directory: Path, needed: int, say: Callable[[str], None]) -> No
     free = shutil.disk_usage(directory).free
     say(f"{directory}: {_readable(needed)} to download, {_readable(free)} free on its disk")
     if free < needed:
-        raise UserError(f"{directory}: {_readable(free)} free on its disk, expected {_readable(needed)}")
+        raise UserError(f"{directory}: found {_readable(free)} free on its disk, expected {_readable(needed)}")
 
 
 def _fetch(session: requests.Session, url: str, size: int, part: Path, report: Callable[[int], None]) -> None:
@@ -163,8 +163,11 @@ def _retrying(url: str, action: Callable):
         ) from None
 
 
-def _cause(error: Exception) -> str:
-    return str(error.args[0] if error.args else error)[:200]
+def _cause(error: BaseException) -> str:
+    """What lies at the bottom of a chain of wrapped errors: `Connection refused`, say."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return " ".join(str(error).split())
 
 
 def _size(path: Path) -> int:
@@ -172,4 +175,4 @@ def _size(path: Path) -> int:
 
 
 def _readable(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"

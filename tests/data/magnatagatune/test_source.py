@@ -46,9 +46,7 @@ def test_the_published_validation_list_comes_out_clip_for_clip(make_dataset):
     if not PUBLISHED.exists():
         pytest.skip(f"the published list is not here: {PUBLISHED}")
     published = pd.read_csv(PUBLISHED).set_index("mp3_path")
-    clips = {
-        path: set(published.columns[row == 1]) for path, row in zip(published.index, published.to_numpy(), strict=True)
-    }
+    clips = {path: set(row.index[row == 1]) for path, row in published.iterrows()}
     others = {"c/x-y-01-z-0-29.mp3": {"world"}, "0/x-y-02-z-0-29.mp3": {"rock"}, "e/x-y-03-z-0-29.mp3": {"rock"}}
     source = MagnaTagATuneSource(make_dataset(others | clips))
     valid = {clip.id: clip for clip in source.clips if clip.split == "valid"}
@@ -150,7 +148,7 @@ def test_the_published_counts_of_full_and_seed_random(whole_table: Path):
     assert shares["train"] / 25_860 == pytest.approx(0.7, abs=0.05)
     assert shares["valid"] / 25_860 == pytest.approx(0.1, abs=0.05)
     sides = pd.Series(cut.splits).groupby(cut.annotations.clips["artist"].to_numpy()).nunique()
-    assert len(sides) == 141
+    assert len(sides) == 3 * 46
     assert (sides == 1).all()
 
 
