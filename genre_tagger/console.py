@@ -77,7 +77,7 @@ def print_manifest(manifest: "Manifest") -> None:
             say(f"without positives or without negatives in {split}: {', '.join(one_sided)}")
     for note in manifest.notes:
         say(note)
-    say(f"data in {manifest.directory}")
+    say(f"data in {manifest.directory}  (at a glance: dataset.png, dataset.json)")
 
 
 def print_training(result: "TrainingResult") -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from genre_tagger.data.archive import PackedFile
+from genre_tagger.data.card import write_card
 from genre_tagger.data.clips import Source
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.data.decode_pool import SCRATCH_PREFIX, decode_many
@@ -29,8 +30,9 @@ def prepare(
     """Decodes all clips of a source to TFRecord shards of 16-bit mono PCM; goes on where a killed call stopped.
 
     Writes `SPLIT-00000-of-00001.tfrecord` with a JSON of the clips in it, `clips.parquet`, `rejected.csv`,
-    `tags.txt` and, last of all, `manifest.json`. A record holds `id`, `index` (see `Manifest.clip_index`), `pcm`
-    (little-endian int16 [samples]) and `labels` (int8 [tags], -1 unknown). Does nothing where that is done.
+    `tags.txt`, `manifest.json` and, last of all, the dataset card, `dataset.json` and `dataset.png`. A record holds
+    `id`, `index` (see `Manifest.clip_index`), `pcm` (little-endian int16 [samples]) and `labels` (int8 [tags], -1
+    unknown). Does nothing where that is done.
 
     Args:
         source: yields the clips.
@@ -58,6 +60,7 @@ def prepare(
             )
             _write_missing(shards, directory, decode, on_progress or (lambda done, total: None))
             write_summary(source, sample_rate, directory, digest, shards)
+            write_card(source, read_manifest(directory))
         return read_manifest(directory)
 
 

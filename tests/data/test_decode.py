@@ -128,3 +128,34 @@ def test_decoding_processes_load_no_tensorflow():
         "import sys, genre_tagger.data.decode_pool; print(sorted({'tensorflow', 'keras', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from genre_tagger.data.decode import Undecodable, decode
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    decode(Path(sys.argv[1]), 12_000)
+except Undecodable as reason:
+    print(reason)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_ten_hours_are_refused_after_one_in_bounded_memory(tmp_path: Path):
+    path = tmp_path / "day.wav"
+    soundfile.write(path, tone(0.1, 8000), 8000, subtype="PCM_U8")
+    size = 10 * 3600 * 8000
+    with path.open("r+b") as file:  # a hole of zeros, which are full scale in this format
+        file.seek(4)
+        file.write((size + 36).to_bytes(4, "little"))
+        file.seek(40)
+        file.write(size.to_bytes(4, "little"))
+        file.truncate(44 + size)
+    assert soundfile.info(path).duration == 36_000
+    result = subprocess.run([sys.executable, "-c", MEASURED, path], capture_output=True, text=True, check=True)
+    reason, grown_mb = result.stdout.splitlines()
+    assert reason == "longer than 3600 s; cut it into clips"
+    assert int(grown_mb) < 300  # an hour at 12 kHz is 173 MB, all of it 1,730

@@ -1,0 +1,75 @@
+"""The picture of a dataset card."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DPI = 100
+WIDTH, INCHES_PER_TAG, LEAST_HEIGHT = 18.0, 0.4, 9.0
+COLOURS = {"train": "tab:blue", "valid": "tab:orange", "test": "tab:green"}
+REASON_LETTERS = 60
+
+
+def plot_card(path: Path, card: Mapping, seconds: np.ndarray) -> None:
+    """Tag counts, shares of positives a split, co-occurrence, lengths, kinds of files, reasons of rejection.
+
+    Args:
+        path: the PNG.
+        card: the content of `dataset.json`.
+        seconds: lengths of all clips, [clips].
+    """
+    height = max(LEAST_HEIGHT, INCHES_PER_TAG * len(card["tags"]))
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    protocol = f", protocol {card['protocol']}" if card["protocol"] else ""
+    splits = ", ".join(f"{split['clips']:,} {name}" for name, split in card["splits"].items())
+    figure.suptitle(f"{card['source']}{protocol}: {splits} clips")
+    (counts, balance, together), (lengths, kinds, rejected) = figure.subplots(2, 3, height_ratios=(3, 1))
+    _draw_counts(counts, card["tags"])
+    _draw_balance(balance, card["tags"])
+    _draw_co_occurrence(together, list(card["tags"]), np.array(card["co_occurrence"]))
+    lengths.hist(seconds, bins=50, color=COLOURS["train"])
+    lengths.set(title="lengths", xlabel="seconds", ylabel="clips")
+    _draw_bars(kinds, f"kinds of files, of {card['files']['looked_at']:,} looked at", card["files"]["kinds"])
+    _draw_bars(rejected, f"rejected: {sum(card['rejected'].values()):,}", card["rejected"])
+    figure.savefig(path, format="png")
+
+
+def _draw_counts(axes: Axes, tags: Mapping) -> None:
+    left = np.zeros(len(tags))
+    for split, colour in COLOURS.items():
+        positives = np.array([counts[split]["positives"] for counts in tags.values()])
+        axes.barh(list(tags), positives, left=left, color=colour, label=split)
+        left += positives
+    axes.invert_yaxis()
+    axes.legend()
+    axes.set(title="clips with the tag", xlabel="clips")
+
+
+def _draw_balance(axes: Axes, tags: Mapping) -> None:
+    for split, colour in COLOURS.items():
+        shares = [np.nan if (share := counts[split]["share"]) is None else 100 * share for counts in tags.values()]
+        axes.plot(shares, list(tags), "o", color=colour, label=split)
+    axes.invert_yaxis()
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend()
+    axes.set(title="share of positives in each split", xlabel="% of clips whose label is known")
+
+
+def _draw_co_occurrence(axes: Axes, tags: list[str], counts: np.ndarray) -> None:
+    shares = counts / np.maximum(counts.diagonal()[:, None], 1)
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(tags)), tags, rotation=90)
+    axes.set_yticks(range(len(tags)), tags)
+    axes.set(title="share of a row's clips that have the column's tag too")
+
+
+def _draw_bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
+    names = [shorten(name, REASON_LETTERS, placeholder=" ...") for name in counts]
+    axes.barh(range(len(names)), list(counts.values()), color=COLOURS["train"])
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel="files")

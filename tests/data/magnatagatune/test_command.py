@@ -1,0 +1,108 @@
+"""From a mirror to prepared data by the command, and the protocol's name beside every figure."""
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from genre_tagger import console
+from genre_tagger.cli import app
+from genre_tagger.data.dataset import Dataset
+from genre_tagger.data.manifest import read_manifest
+from genre_tagger.data.sources import SourceOptions, open_source
+from genre_tagger.data.stream import stream_dataset
+from genre_tagger.errors import UserError
+from genre_tagger.evaluation.predictions import Predictions, read_predictions, write_predictions
+from genre_tagger.evaluation.report import evaluate_predictions
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments) -> None:
+        pass
+
+
+@pytest.fixture
+def mirror(packed: Path) -> Iterator[str]:
+    """The dataset on a server that knows no ranges."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(packed))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_prepare_fetches_prepares_and_says_the_protocol(mirror: str, tmp_path: Path):
+    places = ["--root", tmp_path / "root", "--data", tmp_path / "data", "--workers", 1]
+    options = ["--mirror", mirror, "--split", "full", "--group", "artist"]
+    result = CliRunner().invoke(app, [str(word) for word in ["prepare", "magnatagatune", *places, *options]])
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.stdout.split())
+    for words in ("to download", "50 tags, protocol full", "artists in more than one split: 2 of 4", "dataset.png"):
+        assert words in output, words
+    assert (tmp_path / "root/downloads.json").exists()
+    (directory,) = (tmp_path / "data/prepared").glob("magnatagatune-*")
+    manifest = read_manifest(directory)
+    assert manifest.protocol == "full"
+    assert set(manifest.clip_index("train")["group"]) == {"ann", "bob"}
+    assert Dataset.of_manifest(manifest).protocol == "full"
+    assert json.loads((directory / "dataset.json").read_text())["protocol"] == "full"
+
+
+def predictions(protocol: str | None) -> Predictions:
+    rng = np.random.default_rng(0)
+    return Predictions(
+        clip_ids=[f"{n}.mp3" for n in range(20)],
+        groups=np.array([f"song{n // 2}" for n in range(20)]),
+        splits=np.array(["test"] * 20),
+        tags=("rock", "slow"),
+        labels=np.tile(np.int8([[0, 1], [1, 0]]), (10, 1)),
+        scores=rng.random((20, 2)).astype(np.float32),
+        protocol=protocol,
+    )
+
+
+@pytest.mark.parametrize("protocol", ["seed_random", None])
+def test_figures_carry_the_protocol(tmp_path: Path, capsys, protocol):
+    write_predictions(tmp_path / "p.parquet", predictions(protocol))
+    report = evaluate_predictions(read_predictions(tmp_path / "p.parquet"), replicates=10)
+    assert report["protocol"] == protocol
+    console.print_report(report)
+    assert ("protocol seed_random" in capsys.readouterr().out) == (protocol is not None)
+
+
+def test_predictions_from_elsewhere_have_no_protocol(tmp_path: Path):
+    write_predictions(tmp_path / "p.parquet", predictions(None))
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    table.attrs = {}
+    table.to_parquet(tmp_path / "other.parquet")
+    assert read_predictions(tmp_path / "other.parquet").protocol is None
+
+
+def test_streaming_from_an_archive_is_refused(packed: Path, tmp_path: Path):
+    source = open_source(SourceOptions(source="magnatagatune", root=packed), tmp_path, 1)
+    with pytest.raises(UserError, match="--stream: found clips in an archive, expected audio files; unpack it"):
+        stream_dataset(source, 12_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "random"}, r"--split: found 'random', expected one of standard, full, seed_random, artist"),
+        ({"group": "clip"}, r"--group: found 'clip', expected one of song, album, artist"),
+        ({"table": Path("x.csv")}, r"--table: the source 'magnatagatune' does not take it, expected --root, --split"),
+        ({"root": None}, r"--root: the source 'magnatagatune' needs the folder"),
+        ({"source": "folder", "group": "song"}, r"--group: the source 'folder' does not take it"),
+        ({"source": "folder", "split": "full"}, r"--split: found 'full', expected one of column, group, stratified"),
+        ({"source": "demo", "root": None, "mirror": "http://x"}, r"--mirror: the source 'demo' does not take it"),
+        ({"source": "jamendo", "split": "full"}, r"--split: found 'full', expected one of files, group, stratified"),
+    ],
+)
+def test_options_that_do_not_go_together(packed: Path, tmp_path: Path, options: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        open_source(SourceOptions(**{"source": "magnatagatune", "root": packed, **options}), tmp_path, 1)

@@ -1,0 +1,56 @@
+"""The dataset card against counts by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genre_tagger.data.folder import FolderSource
+from genre_tagger.data.records import prepare
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, shared_music_folder) -> Path:
+    import shutil
+
+    root = Path(shutil.copytree(shared_music_folder, tmp_path_factory.mktemp("card") / "music"))
+    for number in (1, 2):
+        soundfile.write(root / f"short{number}.wav", np.full(100 * number, 0.5), 12_000)
+    (root / "text.mp3").write_text("no music")
+    with (root / "tags.csv").open("a") as table:
+        table.writelines(f"{name},1,0,train,{name}\n" for name in ("short1.wav", "short2.wav", "text.mp3"))
+    return prepare(FolderSource(root, split="column"), 12_000, root.parent / "out", workers=1).directory
+
+
+def test_the_numbers(prepared: Path):
+    card = json.loads((prepared / "dataset.json").read_text())
+    # tests/conftest.py, FILES: drums 1 0 1 0 1 0 | 1 0 1 | 1 0 0, loud 0 1 ? 0 1 0 | 1 0 ? | 1 1 1
+    assert card["tags"]["drums"] == {
+        "train": {"positives": 3, "negatives": 3, "share": 0.5},
+        "valid": {"positives": 2, "negatives": 1, "share": pytest.approx(2 / 3)},
+        "test": {"positives": 1, "negatives": 2, "share": pytest.approx(1 / 3)},
+    }
+    assert card["tags"]["loud"]["train"] == {"positives": 2, "negatives": 3, "share": 0.4}
+    assert card["co_occurrence"] == [[6, 3], [3, 6]]
+    assert {name: split["clips"] for name, split in card["splits"].items()} == {"train": 6, "valid": 3, "test": 3}
+    assert card["splits"]["train"]["groups"] == 3
+    assert card["seconds"]["0%"] == pytest.approx(0.5, abs=0.05)
+    assert card["seconds"]["100%"] == pytest.approx(1.5, abs=0.05)
+    assert card["files"]["looked_at"] == 15
+    kinds = card["files"]["kinds"]
+    assert kinds["WAV, 12000 Hz, 1 channel"] == 3
+    assert (kinds["MP3, 48000 Hz, 2 channels"], kinds["unreadable"]) == (1, 1)
+    assert card["rejected"] == {
+        "only N s long, expected at least N s": 2,
+        "cannot be decoded: no audio found in it": 1,
+    }
+    assert card["protocol"] == "column"
+
+
+def test_the_picture_is_a_png_of_its_size(prepared: Path):
+    from matplotlib.image import imread
+
+    height, width, _ = imread(prepared / "dataset.png").shape
+    assert (width, height) == (1800, 900)

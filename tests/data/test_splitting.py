@@ -1,0 +1,75 @@
+"""Drawn splits: groups stay whole, shares come out, tags are alike on all sides."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genre_tagger.data.folder import FolderSource
+from genre_tagger.data.splitting import group_splits, stratified_splits
+from genre_tagger.errors import UserError
+
+TARGET = {"train": 0.7, "valid": 0.1, "test": 0.2}
+
+
+def rare_tags(num_groups: int, clips_each: int) -> tuple[np.ndarray, list[str]]:
+    """Four tags of 5 to 50 % of the groups; every clip of a group has its group's tags but for a few unknown."""
+    rng = np.random.default_rng(1)
+    by_group = (rng.random((num_groups, 4)) < [0.05, 0.1, 0.2, 0.5]).astype(np.int8)
+    labels = np.repeat(by_group, clips_each, axis=0)
+    labels[rng.random(labels.shape) < 0.05] = -1
+    return labels, [f"song{number // clips_each}" for number in range(len(labels))]
+
+
+def worst_share(labels: np.ndarray, splits: list[str]) -> float:
+    """How far a tag's positives are from the target share of a split at most, relative to it."""
+    counts = pd.DataFrame(labels == 1).groupby(np.array(splits)).sum()
+    shares = counts / counts.sum()
+    return max(abs(shares.loc[split] / share - 1).max() for split, share in TARGET.items())
+
+
+def test_stratified_groups_stay_whole_and_tags_are_alike():
+    labels, groups = rare_tags(600, 3)
+    splits = stratified_splits(labels, groups, seed=0)
+    assert (pd.Series(splits).groupby(groups).nunique() == 1).all()
+    counts = Counter(splits)
+    assert {split: counts[split] / len(splits) for split in TARGET} == pytest.approx(TARGET, abs=0.02)
+    drawn = [worst_share(labels, group_splits(groups, seed)) for seed in range(20)]
+    assert worst_share(labels, splits) < 0.3 < np.median(drawn)
+    assert splits == stratified_splits(labels, groups, seed=0) != stratified_splits(labels, groups, seed=1)
+
+
+@pytest.mark.parametrize("draw", [group_splits, lambda groups, seed: stratified_splits(np.ones((2, 1)), groups, seed)])
+def test_fewer_groups_than_splits_are_refused(draw):
+    with pytest.raises(UserError, match=r"found 2 group\(s\), expected at least one for each of train, valid, test"):
+        draw(["a", "b"], 0)
+
+
+def write_table(root: Path, splits: bool) -> None:
+    labels, groups = rare_tags(60, 2)
+    table = pd.DataFrame(np.maximum(labels, 0), columns=list("abcd")).assign(group=groups)
+    table.insert(0, "path", [f"{number}.wav" for number in range(len(table))])
+    if splits:
+        table["split"] = [("train", "valid", "test")[int(group[4:]) % 3] for group in groups]
+    table.to_csv(root / "tags.csv", index=False)
+
+
+def test_a_folder_is_split_by_column_group_or_tags(tmp_path: Path):
+    write_table(tmp_path, splits=True)
+    sources = {way: FolderSource(tmp_path, split=way) for way in (None, "column", "group", "stratified")}
+    splits = {way: [clip.split for clip in source.clips] for way, source in sources.items()}
+    assert splits[None] == splits["column"] == [("train", "valid", "test")[n // 2 % 3] for n in range(120)]
+    for way in ("group", "stratified"):
+        assert splits[way] != splits["column"]
+        assert (pd.Series(splits[way]).groupby([clip.group for clip in sources[way].clips]).nunique() == 1).all()
+    assert splits["group"] != splits["stratified"]
+    assert sources["stratified"].tags == ("a", "b", "c", "d")  # the column of splits is no tag
+    assert [source.protocol for source in sources.values()] == [None, "column", "group", "stratified"]
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path):
+    write_table(tmp_path, splits=False)
+    with pytest.raises(UserError, match=r"tags.csv, line 1: found no column 'split', expected one for --split column"):
+        FolderSource(tmp_path, split="column")
