@@ -41,6 +41,7 @@ class RepeatedFiles:
     protocol: None = None
     notes: tuple[str, ...] = ()
     min_seconds: float = MIN_SECONDS
+    clip_seconds: None = None
 
     @classmethod
     def of(cls, paths: Sequence[Path], num_clips: int) -> "RepeatedFiles":

@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +77,21 @@ def storage_errors(directory: Path) -> Iterator[None]:
                 "be made or written to"
             ) from error
         raise
+
+
+def check_space(directory: Path, needed: int, purpose: str, say: Callable[[str], None]) -> None:
+    """Says how many bytes something needs below a directory, made or not, and refuses where fewer are free."""
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    say(f"{directory}: {_readable(needed)} {purpose}, {_readable(free)} free on its disk")
+    if free < needed:
+        raise UserError(
+            f"{directory}: found {_readable(free)} free on its disk, expected {_readable(needed)} {purpose}"
+        )
+
+
+def _readable(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
 
 
 def _is_full(error: Exception) -> bool:

@@ -22,7 +22,7 @@ from genre_tagger.data.stream import stream_dataset
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import evaluate_run
 from genre_tagger.evaluation.predictions import Predictions
-from genre_tagger.files import replacing, storage_errors
+from genre_tagger.files import check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data
 from genre_tagger.training.fit import device_names, fit
@@ -33,6 +33,7 @@ ProgressBar = Callable[
 ]  # by its title; called with how many are done, and of how many
 
 
+BYTES_PER_SAMPLE = 2
 DOWNLOADING = "downloading"  # a bar of that title counts bytes
 
 
@@ -69,6 +70,10 @@ def prepare_source(
     source = _open(options, data, workers, progress, say)
     digest = data_hash(source, sample_rate)
     directory = data / "prepared" / f"{source.name}-{sample_rate}hz-{digest[:10]}"
+    if source.clip_seconds and not (directory / MANIFEST_NAME).exists():
+        already = sum(file.stat().st_size for file in directory.glob("*.tfrecord"))
+        needed = len(source.clips) * round(source.clip_seconds * sample_rate) * BYTES_PER_SAMPLE
+        check_space(directory, max(0, needed - already), "to prepare into", say)
     with progress("preparing clips") as on_progress:
         return prepare(source, sample_rate, directory, workers=workers, on_progress=on_progress)
 

@@ -42,6 +42,7 @@ class Source(Protocol):
         protocol: the way it was cut into splits, where there are several; it stands beside every figure.
         notes: lines that a user has to read about the splits.
         min_seconds: clips that turn out shorter are rejected.
+        clip_seconds: length of nearly every clip, where it is known without looking.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Source(Protocol):
     protocol: str | None
     notes: tuple[str, ...]
     min_seconds: float
+    clip_seconds: float | None
 
 
 def write_tags(path: Path, tags: Sequence[str]) -> None:

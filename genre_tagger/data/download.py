@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from genre_tagger.errors import UserError
-from genre_tagger.files import storage_errors
+from genre_tagger.files import check_space, storage_errors
 
 ATTEMPTS = 6  # in a row that bring nothing
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -49,7 +48,7 @@ def download(
             session.headers["Accept-Encoding"] = "identity"  # ranges count the bytes of the file itself
             sizes = [_retrying(url, lambda url=url: _ask_size(session, url)) for url in urls]
             parts = [directory / f"{url.rsplit('/', 1)[-1]}.part" for url in urls]
-            _check_space(directory, sum(sizes) - sum(_size(part) for part in parts), say)
+            check_space(directory, sum(sizes) - sum(_size(part) for part in parts), "to download", say)
             finished = 0
             for url, size, part in zip(urls, sizes, parts, strict=True):
                 already = finished
@@ -72,13 +71,6 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _check_space(directory: Path, needed: int, say: Callable[[str], None]) -> None:
-    free = shutil.disk_usage(directory).free
-    say(f"{directory}: {_readable(needed)} to download, {_readable(free)} free on its disk")
-    if free < needed:
-        raise UserError(f"{directory}: found {_readable(free)} free on its disk, expected {_readable(needed)}")
 
 
 def _fetch(session: requests.Session, url: str, size: int, part: Path, report: Callable[[int], None]) -> None:
@@ -172,7 +164,3 @@ def _cause(error: BaseException) -> str:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _readable(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"

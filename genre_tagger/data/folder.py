@@ -40,6 +40,7 @@ class FolderSource:
 
     notes = ()
     min_seconds = MIN_SECONDS
+    clip_seconds = None
 
     def __init__(self, root: Path, table: Path | None = None, seed: int = 0, split: str | None = None) -> None:
         if not root.is_dir():

@@ -34,6 +34,7 @@ class JamendoSource:
 
     name = "jamendo"
     min_seconds = MIN_SECONDS
+    clip_seconds = None
 
     def __init__(self, root: Path, table: Path | None, split: str | None = None, seed: int = 0) -> None:
         if not root.is_dir():

@@ -23,15 +23,17 @@ LEFT_EDGES = {"roc_auc": 0.5, "pr_auc": 0.0}
 GRID = np.linspace(0, 1, 501)
 
 
-def plot_tags(path: Path, metrics: Metrics, floor_metrics: Metrics | None = None) -> None:
+def plot_tags(path: Path, metrics: Metrics, floor_metrics: Metrics | None = None, protocol: str | None = None) -> None:
     """Bars of each defined tag's ROC-AUC and PR-AUC, best ROC-AUC first, with the floor's as markers.
+
+    The title names the protocol of the data, where it has one.
 
     Bars start at chance: 0.5 for ROC-AUC and the share of positives for PR-AUC.
     """
     defined = {tag: scores for tag, scores in metrics.tags.items() if scores.defined}
     tags = sorted(defined, key=lambda tag: defined[tag].roc_auc)
     figure = Figure(figsize=(WIDTH, max(HEIGHT, 2 + INCHES_PER_TAG * len(tags))), dpi=DPI, layout="constrained")
-    figure.suptitle(f"Scores of {len(tags)} tags" + _left_out_note(metrics))
+    figure.suptitle(f"Scores of {len(tags)} tags" + _protocol_note(protocol) + _left_out_note(metrics))
     for axes, area in zip(figure.subplots(1, 2, sharey=True), AREAS, strict=True):
         _draw_bars(axes, metrics, tags, area)
         if floor_metrics:
@@ -47,7 +49,8 @@ def plot_curves(path: Path, predictions: Predictions) -> None:
     metrics = compute_metrics(predictions.labels, predictions.scores, predictions.tags)
     curves = [_tag_curves(predictions, index) for index, tag in enumerate(metrics.tags) if metrics.tags[tag].defined]
     figure = Figure(figsize=(WIDTH, HEIGHT * 0.8), dpi=DPI, layout="constrained")
-    figure.suptitle(f"Curves of {len(curves)} tags, their average bold" + _left_out_note(metrics))
+    title = f"Curves of {len(curves)} tags, their average bold"
+    figure.suptitle(title + _protocol_note(predictions.protocol) + _left_out_note(metrics))
     roc, precision_recall = figure.subplots(1, 2)
     _draw_curves(roc, [curve for curve, _ in curves])
     _draw_curves(precision_recall, [curve for _, curve in curves])
@@ -129,6 +132,10 @@ def _draw_bars(axes: Axes, metrics: Metrics, tags: list[str], area: str) -> None
 
 def _chance(scores: TagScores, area: str) -> float:
     return 0.5 if area == "roc_auc" else scores.positives / (scores.positives + scores.negatives)
+
+
+def _protocol_note(protocol: str | None) -> str:
+    return f", protocol {protocol}" if protocol else ""
 
 
 def _left_out_note(metrics: Metrics) -> str:

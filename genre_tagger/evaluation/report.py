@@ -78,7 +78,7 @@ def write_report(
     directory.mkdir(parents=True, exist_ok=True)
     with replacing(directory / "tags.csv") as beside:
         _tag_table(report, floor_metrics).to_csv(beside, index=False)
-    plot_tags(directory / "tags.png", metrics, floor_metrics)
+    plot_tags(directory / "tags.png", metrics, floor_metrics, predictions.protocol)
     plot_curves(directory / "curves.png", chosen)
     if history is not None:
         plot_history(directory / "history.png", history)

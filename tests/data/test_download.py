@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genre_tagger import files
 from genre_tagger.data import download as module
 from genre_tagger.data.download import download, sha256_of
 from genre_tagger.data.magnatagatune import fetch_missing
@@ -226,12 +227,12 @@ def test_needed_disk_is_said_first_and_too_little_is_refused(server: Server, tmp
     (tmp_path / "a.bin.part").write_bytes(CONTENT[:300_001])
     usage = namedtuple("usage", "free")
     lines = []
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(399_999))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(399_999))
     with pytest.raises(UserError, match=r"found 0\.40 MB free on its disk, expected 0\.40 MB"):
         download([f"{server.url}/a.bin"], tmp_path, say=lines.append)
     assert lines == [f"{tmp_path}: 0.40 MB to download, 0.40 MB free on its disk"]
     assert server.asked == []
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(400_000))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(400_000))
     assert fetch(server, tmp_path).read_bytes() == CONTENT
 
 

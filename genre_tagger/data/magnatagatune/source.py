@@ -28,6 +28,7 @@ class MagnaTagATuneSource:
     """
 
     name = "magnatagatune"
+    clip_seconds = 29.12
 
     def __init__(self, root: Path, protocol: str = "standard", group: str = "song", seed: int = 0) -> None:
         annotations = read_annotations(root)

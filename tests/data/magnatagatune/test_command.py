@@ -43,7 +43,8 @@ def test_prepare_fetches_prepares_and_says_the_protocol(mirror: str, tmp_path: P
     result = CliRunner().invoke(app, [str(word) for word in ["prepare", "magnatagatune", *places, *options]])
     assert result.exit_code == 0, result.output
     output = " ".join(result.stdout.split())
-    for words in ("to download", "50 tags, protocol full", "artists in more than one split: 2 of 4", "dataset.png"):
+    expected = ["MB to download", "MB to prepare into", "50 tags, protocol full", "dataset.png"]
+    for words in (*expected, "artists in more than one split: 2 of 4"):
         assert words in output, words
     assert (tmp_path / "root/downloads.json").exists()
     (directory,) = (tmp_path / "data/prepared").glob("magnatagatune-*")
