@@ -16,17 +16,17 @@ CLIP_SECONDS = 29.12
 DISTINCT_CLIPS = 8
 
 
-def write_clips(folder: Path) -> list[Path]:
+def write_clips(folder: Path, clip_seconds: float = CLIP_SECONDS) -> list[Path]:
     """Writes a few different MP3s (mono, 16 kHz, about 32 kbit/s: MagnaTagATune's form) of tones in noise."""
     paths = [folder / f"{number}.mp3" for number in range(DISTINCT_CLIPS)]
     for seed, path in enumerate(paths):
-        soundfile.write(path, _tones_in_noise(seed), SOURCE_RATE)
+        soundfile.write(path, _tones_in_noise(seed, clip_seconds), SOURCE_RATE)
     return paths
 
 
-def _tones_in_noise(seed: int) -> np.ndarray:
+def _tones_in_noise(seed: int, clip_seconds: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    time = np.arange(round(CLIP_SECONDS * SOURCE_RATE)) / SOURCE_RATE
+    time = np.arange(round(clip_seconds * SOURCE_RATE)) / SOURCE_RATE
     tones = sum(np.sin(2 * np.pi * pitch_hz * time) for pitch_hz in rng.uniform(100, 4000, 6))
     return 0.05 * tones + rng.normal(0, 0.05, len(time))
 
