@@ -39,12 +39,12 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(title: str, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Yields a function to call with how many are done, and of how many; the bar appears with the first call.
 
-    It goes to standard error; where that is no terminal, its end alone is printed.
+    In bytes it shows their rate too. It goes to standard error; where that is no terminal, its end alone is printed.
     """
-    counts = (DownloadColumn(), TransferSpeedColumn()) if title == "downloading" else (MofNCompleteColumn(),)
+    counts = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
     columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeElapsedColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=_errors)
 

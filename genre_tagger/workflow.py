@@ -28,13 +28,10 @@ from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read
 from genre_tagger.training.fit import device_names, fit
 
 Say = Callable[[str], None]
-ProgressBar = Callable[
-    [str], Callable[[int, int], None]
-]  # by its title; called with how many are done, and of how many
-
+# By its title, and whether it counts bytes; called with how many are done, and of how many.
+ProgressBar = Callable[..., Callable[[int, int], None]]
 
 BYTES_PER_SAMPLE = 2
-DOWNLOADING = "downloading"  # a bar of that title counts bytes
 
 
 def _say_nothing(line: str) -> None:
@@ -148,7 +145,8 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
 
 
 def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing) -> Source:
-    with progress("rendering songs" if options.source == "demo" else DOWNLOADING) as on_progress:
+    is_demo = options.source == "demo"
+    with progress("rendering songs" if is_demo else "downloading", in_bytes=not is_demo) as on_progress:
         return open_source(options, data, workers, on_progress, say)
 
 
