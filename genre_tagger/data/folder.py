@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from genre_tagger.data.clips import SPLITS, Clip
 from genre_tagger.data.decode import MIN_SECONDS
 from genre_tagger.data.inside import read_paths
 from genre_tagger.data.labels import read_labels
-from genre_tagger.data.splitting import group_splits, stratified_splits
+from genre_tagger.data.splitting import drawn_splits
 from genre_tagger.data.table import Table, nearest, read_table
 from genre_tagger.errors import UserError
 
@@ -55,7 +53,7 @@ class FolderSource:
         if (split or _default_way(listing)) == "column":
             splits = _read_splits(listing, groups)
         else:
-            splits = _drawn_splits(listing, labels, groups, split or "group", seed)
+            splits = drawn_splits(listing.path, labels, groups, split or "group", seed)
         _check_splits(listing, splits)
         self.clips: Sequence[Clip] = [
             Clip(name, root / name, row, group, split)
@@ -98,13 +96,6 @@ def _read_splits(listing: Table, groups: Sequence[str]) -> list[str]:
                 "all clips of a group in one split",
             )
     return splits
-
-
-def _drawn_splits(listing: Table, labels: np.ndarray, groups: Sequence[str], split: str, seed: int) -> list[str]:
-    try:
-        return stratified_splits(labels, groups, seed) if split == "stratified" else group_splits(groups, seed)
-    except UserError as error:
-        raise UserError(f"{listing.path}: {error}") from None
 
 
 def _check_splits(listing: Table, splits: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from genre_tagger.data.clips import Clip
 from genre_tagger.data.decode import MIN_SECONDS
 from genre_tagger.data.inside import read_paths
-from genre_tagger.data.splitting import group_splits, stratified_splits
+from genre_tagger.data.splitting import drawn_splits
 from genre_tagger.data.table import Table, read_rows
 from genre_tagger.errors import UserError
 
@@ -87,7 +87,7 @@ def _read_table(path: Path) -> tuple[Table, list[set[str]]]:
 
 def _splits(tables: Tables, labels: np.ndarray, artists: Sequence[str], way: str, seed: int) -> list[str]:
     if "" in tables:
-        return stratified_splits(labels, artists, seed) if way == "stratified" else group_splits(artists, seed)
+        return drawn_splits(tables[""][0].path, labels, artists, way, seed)
     split_of: dict[str, str] = {}
     for split, (listing, _) in tables.items():
         for row, artist in enumerate(listing.column("ARTIST_ID")):

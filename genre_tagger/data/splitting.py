@@ -1,6 +1,7 @@
 """Draws splits of whole groups: 70 % train, 10 % validate, 20 % test, by a seed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
@@ -10,6 +11,14 @@ from genre_tagger.data.clips import SPLITS
 from genre_tagger.errors import UserError
 
 TEST_SHARE, VALID_SHARE = 0.2, 0.1
+
+
+def drawn_splits(table: Path, labels: np.ndarray, groups: Sequence[str], way: str, seed: int) -> list[str]:
+    """`group_splits` or, for the way `stratified`, `stratified_splits`; errors name the table."""
+    try:
+        return stratified_splits(labels, groups, seed) if way == "stratified" else group_splits(groups, seed)
+    except UserError as error:
+        raise UserError(f"{table}: {error}") from None
 
 
 def group_splits(groups: Sequence[str], seed: int) -> list[str]:

@@ -83,7 +83,7 @@ def test_one_table_is_split_by_artist(tmp_path: Path, way):
         (HEADER + row(1, 1), r"line 2: found 5 cells, expected 5 and one a tag"),
         (HEADER + row(1, 1, "a").replace("01/1", "../1"), r"line 2, column 'PATH': found '../1.mp3'"),
         (HEADER + row(1, 1, "a") + row(1, 1, "b"), r"line 3, column 'PATH': found '01/1.mp3' again after line 2"),
-        (HEADER + row(1, 1, "a"), r"found 1 group\(s\), expected at least one for each"),
+        (HEADER + row(1, 1, "a"), r"all.tsv: found 1 group\(s\), expected at least one for each"),
     ],
 )
 def test_mistakes_name_file_and_line(tmp_path: Path, text: str, message: str):

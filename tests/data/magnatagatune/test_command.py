@@ -55,6 +55,16 @@ def test_prepare_fetches_prepares_and_says_the_protocol(mirror: str, tmp_path: P
     assert json.loads((directory / "dataset.json").read_text())["protocol"] == "full"
 
 
+def test_the_bar_of_a_download_shows_rate_and_time_left(capsys):
+    with console.progress_bar("downloading", in_bytes=True) as on_progress:
+        on_progress(0, 4_000_000)
+        on_progress(3_000_000, 4_000_000)
+    shown = capsys.readouterr().err
+    assert "3.0/4.0 MB" in shown
+    assert "/s" in shown or "?" in shown  # a rate once there are two measurements
+    assert "-:--:--" in shown or "0:00:0" in shown
+
+
 def predictions(protocol: str | None) -> Predictions:
     rng = np.random.default_rng(0)
     return Predictions(
