@@ -82,7 +82,7 @@ def print_manifest(manifest: "Manifest") -> None:
 
 def print_training(result: "TrainingResult") -> None:
     """Epochs, test figures, best and worst tags, examples, what to run next."""
-    _output.print(_epoch_table(result.history))
+    _output.print(_epoch_table(result.history, result.report.get("protocol")))
     print_report(result.report)
     _output.print(_example_table(result.predictions))
     run = result.run.path
@@ -125,9 +125,9 @@ def _table(title: str, first_column: str) -> Table:
     return table
 
 
-def _epoch_table(history: list[dict[str, Any]]) -> Table:
+def _epoch_table(history: list[dict[str, Any]], protocol: str | None) -> Table:
     names = ("loss", "roc_auc", "val_loss", "val_roc_auc", "val_pr_auc", "learning_rate")
-    table = _table("epochs (roc auc: running, val: exact)", "epoch")
+    table = _table(f"epochs (roc auc: running, val: exact){_protocol(protocol)}", "epoch")
     for name in names:
         table.add_column(name.replace("_", " ").removeprefix("learning "), justify="right")
     for row in history:

@@ -192,7 +192,7 @@ def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: Progr
 def _describe(manifest: Manifest) -> str:
     splits = ", ".join(f"{summary.clips} {split}" for split, summary in manifest.splits.items())
     rejected = f", {manifest.rejected} rejected (see rejected.csv there)" if manifest.rejected else ""
-    protocol = f", split {manifest.protocol}" if manifest.protocol else ""
+    protocol = f", protocol {manifest.protocol}" if manifest.protocol else ""
     return f"data in {manifest.directory}: {splits} clips, {len(manifest.tags)} tags{protocol}{rejected}"
 
 

@@ -207,6 +207,19 @@ def test_rows_without_files_and_files_without_rows(packed: Path, tmp_path: Path,
     assert manifest.splits["train"].clips == 1
 
 
+def test_a_damaged_file_of_the_archive_is_rejected_and_the_rest_goes_on(packed: Path, tmp_path: Path):
+    part = packed / "mp3.zip.001"
+    content = bytearray(part.read_bytes())
+    content[content.index(b"0/ann-first-01-one-30-59.mp3") + 5000] ^= 0xFF
+    part.write_bytes(content)
+    manifest = prepare(MagnaTagATuneSource(packed, "full"), 12_000, tmp_path / "out", workers=1)
+    rejected = pd.read_csv(tmp_path / "out/rejected.csv")
+    assert rejected["id"].tolist() == ["0/ann-first-01-one-30-59.mp3"]
+    assert rejected["path"][0] == f"{part}:0/ann-first-01-one-30-59.mp3"
+    assert "damaged in its archive: Bad CRC-32" in rejected["reason"][0]
+    assert sum(split.clips for split in manifest.splits.values()) == 8
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
