@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 DPI = 100
 WIDTH, INCHES_PER_TAG, LEAST_HEIGHT = 18.0, 0.4, 9.0
 COLOURS = {"train": "tab:blue", "valid": "tab:orange", "test": "tab:green"}
+WIDTH_RATIOS = (1, 1, 1.8)
 REASON_LETTERS = 60
+SMALL = 7  # points: 50 names side by side
 
 
 def plot_card(path: Path, card: Mapping, seconds: np.ndarray) -> None:
@@ -27,7 +29,9 @@ def plot_card(path: Path, card: Mapping, seconds: np.ndarray) -> None:
     protocol = f", protocol {card['protocol']}" if card["protocol"] else ""
     splits = ", ".join(f"{split['clips']:,} {name}" for name, split in card["splits"].items())
     figure.suptitle(f"{card['source']}{protocol}: {splits} clips")
-    (counts, balance, together), (lengths, kinds, rejected) = figure.subplots(2, 3, height_ratios=(3, 1))
+    (counts, balance, together), (lengths, kinds, rejected) = figure.subplots(
+        2, 3, height_ratios=(3, 1), width_ratios=WIDTH_RATIOS
+    )
     _draw_counts(counts, card["tags"])
     _draw_balance(balance, card["tags"])
     _draw_co_occurrence(together, list(card["tags"]), np.array(card["co_occurrence"]))
@@ -44,6 +48,7 @@ def _draw_counts(axes: Axes, tags: Mapping) -> None:
         positives = np.array([counts[split]["positives"] for counts in tags.values()])
         axes.barh(list(tags), positives, left=left, color=colour, label=split)
         left += positives
+    axes.margins(y=0.005)
     axes.invert_yaxis()
     axes.legend()
     axes.set(title="clips with the tag", xlabel="clips")
@@ -53,6 +58,7 @@ def _draw_balance(axes: Axes, tags: Mapping) -> None:
     for split, colour in COLOURS.items():
         shares = [np.nan if (share := counts[split]["share"]) is None else 100 * share for counts in tags.values()]
         axes.plot(shares, list(tags), "o", color=colour, label=split)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.grid(axis="y", alpha=0.3)
     axes.legend()
@@ -62,14 +68,14 @@ def _draw_balance(axes: Axes, tags: Mapping) -> None:
 def _draw_co_occurrence(axes: Axes, tags: list[str], counts: np.ndarray) -> None:
     shares = counts / np.maximum(counts.diagonal()[:, None], 1)
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    axes.set_xticks(range(len(tags)), tags, rotation=90)
+    axes.set_xticks(range(len(tags)), tags, rotation=90, fontsize=SMALL)
     axes.set_yticks(range(len(tags)), tags)
-    axes.set(title="share of a row's clips that have the column's tag too")
+    axes.set(title="share of each row's clips that have the column's tag too")
 
 
 def _draw_bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
     names = [shorten(name, REASON_LETTERS, placeholder=" ...") for name in counts]
-    axes.barh(range(len(names)), list(counts.values()), color=COLOURS["train"])
+    axes.barh(range(len(names)), list(counts.values()), height=0.5, color=COLOURS["train"])
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set(title=title, xlabel="files")

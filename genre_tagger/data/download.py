@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -27,7 +28,7 @@ class _Broken(Exception):  # noqa: N818, an attempt that may be repeated
 
 
 def download(
-    urls: Sequence[str], directory: Path, on_progress: OnBytes | None = None, say: Callable[[str], None] = print
+    urls: Sequence[str], directory: Path, *, say: Callable[[str], None], on_progress: OnBytes | None = None
 ) -> list[Path]:
     """Downloads files into a directory, each under the last part of its address, if they fit on its disk.
 
@@ -36,8 +37,8 @@ def download(
     Args:
         urls: of the files.
         directory: made if missing.
-        on_progress: called with the number of bytes that are there and of all.
         say: prints a line: how much disk is needed.
+        on_progress: called with the number of bytes that are there and of all.
 
     Raises:
         UserError: the server has no such file or keeps failing, or the disk is too full or cannot be written.
@@ -49,16 +50,13 @@ def download(
             sizes = [_retrying(url, lambda url=url: _ask_size(session, url)) for url in urls]
             parts = [directory / f"{url.rsplit('/', 1)[-1]}.part" for url in urls]
             check_space(directory, sum(sizes) - sum(_size(part) for part in parts), "to download", say)
-            finished = 0
-            for url, size, part in zip(urls, sizes, parts, strict=True):
-                already = finished
 
-                def report(count: int, already: int = already) -> None:
-                    if on_progress:
-                        on_progress(already + count, sum(sizes))
+            def report(finished: int, count: int) -> None:
+                if on_progress:
+                    on_progress(finished + count, sum(sizes))
 
-                _fetch(session, url, size, part, report)
-                finished += size
+            for number, (url, size, part) in enumerate(zip(urls, sizes, parts, strict=True)):
+                _fetch(session, url, size, part, partial(report, sum(sizes[:number])))
         for part in parts:
             part.rename(part.with_suffix(""))
     return [part.with_suffix("") for part in parts]

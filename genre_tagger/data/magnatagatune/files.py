@@ -37,16 +37,14 @@ def missing_names(root: Path) -> list[str]:
     return [name for name in names if not (root / name).exists()]
 
 
-def fetch_missing(
-    root: Path, mirror: str | None = None, on_progress: OnBytes | None = None, say: Callable[[str], None] = print
-) -> None:
+def fetch_missing(root: Path, mirror: str | None, on_progress: OnBytes | None, say: Callable[[str], None]) -> None:
     """Downloads what is missing of the dataset and notes the size and SHA-256 of each file in `downloads.json`.
 
     Files that are there are used as they are, unless `downloads.json` says that they were longer or shorter.
 
     Args:
         root: folder of the dataset, made if missing.
-        mirror: address of a folder with the five files, in place of the dataset's home.
+        mirror: address of a folder with the five files, or None for the dataset's home.
         on_progress: called with the number of bytes that are there and of all.
         say: prints a line.
 
@@ -61,7 +59,7 @@ def fetch_missing(
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with locked(root):
-            paths = download([f"{base}/{name}" for name in names], root, on_progress, say)
+            paths = download([f"{base}/{name}" for name in names], root, say=say, on_progress=on_progress)
             _note(root, base, paths)
 
 
