@@ -1,0 +1,205 @@
+"""The command `tune`: a search in its directory, from options to a table, a winner and plots."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from genre_tagger.config import Config, load_config
+from genre_tagger.data.sources import SourceOptions
+from genre_tagger.errors import UserError
+from genre_tagger.files import locked, replacing, storage_errors
+from genre_tagger.models.tagger import build_tagger
+from genre_tagger.run import RunDirectory, write_text
+from genre_tagger.tuning.directory import Search, SearchDirectory, create_search
+from genre_tagger.tuning.oracle import ALGORITHMS, Budget, SearchOracle, make_oracle
+from genre_tagger.tuning.space import Space
+from genre_tagger.tuning.table import trials_table, winner
+from genre_tagger.tuning.trial import OBJECTIVES, Limits, Outcome, TrialRunner, read_outcomes
+from genre_tagger.tuning.tuner import TaggerTuner
+from genre_tagger.workflow import OpenedData, ProgressBar, Say, TrainingResult, open_data, train
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How a search is led.
+
+    Attributes:
+        algorithm: one of ALGORITHMS.
+        objective: one of OBJECTIVES.
+        max_trials: of the whole search, those of earlier calls counted in; None for as many as the algorithm has.
+        minutes: from now.
+        limits: of a model.
+        executions: runs a trial, of seeds s, s + 1, ...
+        train_best: train the winner at the end, and evaluate it.
+    """
+
+    algorithm: str = "random"
+    objective: str = "val_auc"
+    max_trials: int | None = None
+    minutes: float | None = None
+    limits: Limits = Limits()
+    executions: int = 1
+    train_best: bool = False
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What a search trains on; as the arguments of `train`."""
+
+    source: SourceOptions
+    data: Path
+    stream: bool
+    workers: int
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What a search has to show."""
+
+    directory: SearchDirectory
+    objective: str
+    table: pd.DataFrame
+    best: Outcome
+    training: TrainingResult | None
+
+
+def tune(
+    options: TuningOptions,
+    space: Space,
+    config: Config,
+    sources: DataOptions,
+    path: Path,
+    *,
+    say: Say,
+    progress: ProgressBar,
+) -> TuningResult:
+    """Searches until the budget is spent; goes on from wherever an earlier call was stopped.
+
+    Args:
+        options: how.
+        space: what varies.
+        config: of everything else.
+        sources: what is trained on.
+        path: directory of the search, made if missing.
+        say: prints a line.
+        progress: makes a progress bar.
+
+    Raises:
+        UserError: whatever the user can mend; nothing that was finished is lost.
+    """
+    budget = Budget(options.max_trials, options.minutes)
+    _check(options, config)
+    opener = data_opener(sources, say, progress)
+    search = Search(options.algorithm, options.objective, options.executions, config, opener(config).record)
+    _check_labels(opener(config))
+    directory = SearchDirectory(path)
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        create_search(directory, search, space)
+        runner = TrialRunner(config, opener, options.executions, options.limits, lambda line: say(f"  {line}"))
+        oracle = open_oracle(directory, search, space, budget)
+        TaggerTuner(oracle, space, runner, path, lambda outcome: say(_describe(outcome, options)), say).search()
+        return _finish(directory, options, space, sources, say, progress)
+
+
+def open_oracle(directory: SearchDirectory, search: Search, space: Space, budget: Budget) -> SearchOracle:
+    """The oracle of a search, where it was left."""
+    oracle = make_oracle(
+        search.algorithm,
+        search.objective,
+        space,
+        seed=search.config.seed,
+        max_trials=budget.max_trials,
+        max_epochs=search.config.training.epochs,
+    )
+
+    def on_end() -> None:
+        outcomes = read_outcomes(directory.trials)
+        budget.note(max(outcome.seconds for outcome in outcomes))
+        _write_table(directory, trials_table(outcomes, space))
+
+    oracle.attach(directory.oracle, space, budget, on_end)
+    if directory.oracle.exists():
+        oracle.reload()
+    return oracle
+
+
+def _check(options: TuningOptions, config: Config) -> None:
+    for flag, name, known in (
+        ("--algorithm", options.algorithm, ALGORITHMS),
+        ("--objective", options.objective, tuple(OBJECTIVES)),
+    ):
+        if name not in known:
+            raise UserError(f"{flag}: found {name!r}, expected one of {', '.join(known)}")
+    build_tagger(config, num_tags=1)  # a configuration that does not fit together would fail every trial
+
+
+def _check_labels(opened: OpenedData) -> None:
+    if not opened.dataset.splits["valid"].two_sided.any():
+        raise UserError("--objective: no tag has both positives and negatives in valid, so there is nothing to maximise")
+
+
+def data_opener(sources: DataOptions, say: Say, progress: ProgressBar) -> Callable[[Config], OpenedData]:
+    """Opens data for a configuration, once for each sample rate and window."""
+
+    @cache
+    def opened(sample_rate: int, seconds: float) -> OpenedData:
+        config = load_config(overrides=[f"frontend.sample_rate={sample_rate}", f"window.seconds={seconds}"])
+        return open_data(
+            sources.source,
+            config,
+            sources.data,
+            stream=sources.stream,
+            workers=sources.workers,
+            say=say,
+            progress=progress,
+        )
+
+    return lambda config: opened(config.frontend.sample_rate, config.window.seconds)
+
+
+def _finish(
+    directory: SearchDirectory,
+    options: TuningOptions,
+    space: Space,
+    sources: DataOptions,
+    say: Say,
+    progress: ProgressBar,
+) -> TuningResult:
+    outcomes = read_outcomes(directory.trials)
+    table = trials_table(outcomes, space)
+    with storage_errors(directory.path):
+        _write_table(directory, table)
+        best = winner(outcomes, space, options.objective)
+        if best is None:
+            reasons = ", for example: " + outcomes[0].reason if outcomes else ""
+            raise UserError(f"{directory.path}: none of {len(outcomes)} trials was completed (see trials.csv){reasons}")
+        write_text(directory.best, RunDirectory(directory.trials / best.trial).config.read_text(encoding="utf-8"))
+    training = None
+    if options.train_best:
+        training = train(
+            sources.source,
+            load_config(path=directory.best),
+            directory.best_run,
+            sources.data,
+            stream=sources.stream,
+            workers=sources.workers,
+            say=say,
+            progress=progress,
+        )
+    return TuningResult(directory, options.objective, table, best, training)
+
+
+def _write_table(directory: SearchDirectory, table: pd.DataFrame) -> None:
+    with storage_errors(directory.path), replacing(directory.table) as unfinished:
+        table.to_csv(unfinished, index=False)
+
+
+def _describe(outcome: Outcome, options: TuningOptions) -> str:
+    if outcome.reason:
+        return f"trial {outcome.trial} failed: {outcome.reason}"
+    return f"trial {outcome.trial}: {options.objective} {outcome.scores[options.objective]:.4f} ({outcome.seconds:.0f} s)"
