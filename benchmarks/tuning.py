@@ -2,14 +2,14 @@
 
     python -m benchmarks.tuning [--directory DIR] [--data DIR] [--seeds 3] [--trials 20] [--quick]
 
-Every search is a `tune` directory below DIR: killed, the same command goes on, and what is finished is only read. Random and
-Bayesian search get as many trials, each of four epochs. Hyperband gets as many epochs in all: its trials are shorter
-at first, so it has more of them. A search's figure is its best trial by validation ROC-AUC; that trial's model is then
+Every search is a `tune` directory below DIR: killed, the same command goes on, and what is finished is only read.
+Random and Bayesian search get as many trials, each of four epochs. Hyperband gets as many epochs in all: its trials
+are shorter at first, so it has more of them. A search's figure is its best trial by validation ROC-AUC; that trial's model is then
 scored once on the test clips. The fixed 6x5 is one training with the preset's values.
 """
 
 import statistics
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -32,9 +32,14 @@ from genre_tagger.tuning.trial import Limits, TrialRunner, read_outcomes
 
 EPOCHS = 4
 SPACE = {
-    "model.wavenet.dilation_depth": {"min": 4, "max": 9},
-    "model.wavenet.blocks": {"min": 2, "max": 6},
-    "model.wavenet.residual_channels, model.wavenet.dilation_channels": {"min": 8, "max": 32, "step": 2, "sampling": "log"},
+    "model.wavenet.dilation_depth": {"min": 3, "max": 7},
+    "model.wavenet.blocks": {"min": 1, "max": 5},
+    "model.wavenet.residual_channels, model.wavenet.dilation_channels": {
+        "min": 8,
+        "max": 32,
+        "step": 2,
+        "sampling": "log",
+    },
     "model.wavenet.skip_channels": {"min": 16, "max": 64, "step": 2, "sampling": "log"},
     "model.wavenet.gate": {"values": ["sigmoid", "elu"]},
     "training.learning_rate": {"min": 3e-4, "max": 3e-2, "sampling": "log"},
@@ -64,7 +69,9 @@ def main() -> None:
     rows = []
     for seed in range(seeds):
         config = load_config("small", overrides=[*OVERRIDES, f"seed={seed}"])
-        rows.append({"what": "fixed 6x5", "seed": seed, **fixed(arguments.directory / f"fixed-{seed}", config, sources)})
+        rows.append(
+            {"what": "fixed 6x5", "seed": seed, **fixed(arguments.directory / f"fixed-{seed}", config, sources)}
+        )
         for algorithm in ALGORITHMS:
             path = arguments.directory / f"{algorithm}-{seed}"
             rows.append({"what": algorithm, "seed": seed, **search(path, algorithm, config, sources, trials)})
@@ -125,7 +132,16 @@ def test_auc(path: Path) -> float:
 def print_rows(rows: pd.DataFrame) -> None:
     """A line a method: means over the seeds, with the seeds' own figures."""
     table = Table()
-    for name in ("what", "trials", "epochs", "valid at half the budget", "valid", "valid by seed", "test", "test by seed"):
+    for name in (
+        "what",
+        "trials",
+        "epochs",
+        "valid at half the budget",
+        "valid",
+        "valid by seed",
+        "test",
+        "test by seed",
+    ):
         table.add_column(name)
     for what, group in rows.groupby("what", sort=False):
         half = "" if "half" not in group or group["half"].isna().any() else f"{group['half'].mean():.4f}"
@@ -137,8 +153,6 @@ def print_rows(rows: pd.DataFrame) -> None:
 
 
 def _no_bar(title: str):
-    from contextlib import nullcontext
-
     return nullcontext(lambda done, total: None)
 
 

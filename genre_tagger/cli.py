@@ -120,7 +120,9 @@ def tune(
     preset: Annotated[str | None, typer.Option(help="What the search varies around; default small.")] = None,
     config: Annotated[Path | None, typer.Option(help="A configuration file instead of a preset.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the configuration.")] = None,
-    run: Annotated[Path | None, typer.Option(help="The search's directory; runs/tune-SOURCE-PRESET by default.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The search's directory; runs/tune-SOURCE-PRESET by default.")
+    ] = None,
     space: Annotated[
         str | None, typer.Option(help="A YAML file of FIELD: RANGE, or demo (default for the demo) or seed.")
     ] = None,
@@ -138,10 +140,19 @@ def tune(
     ] = None,
     executions_per_trial: Annotated[int, typer.Option(min=1, help="Seeds whose figures are averaged.")] = 1,
     train_best: Annotated[bool, typer.Option(help="Train the winner at the end, and evaluate it.")] = False,
+    chief: Annotated[
+        str | None, typer.Option(help="HOST:PORT: hand trials out there; with --worker, take them from there.")
+    ] = None,
+    worker: Annotated[str | None, typer.Option(help="This worker's name, its own among all.")] = None,
+    give_up_seconds: Annotated[
+        float, typer.Option(min=1, help="Silence after which a worker's trial goes to another, or a lone process ends.")
+    ] = 300.0,
     stream: Annotated[bool, typer.Option(help="Train straight from the audio files; prepare nothing.")] = False,
     workers: Workers = None,
 ) -> None:
-    """Search depth, widths and the rest by KerasTuner. Killed, the same command goes on; so does one with more trials."""
+    """Search depth, widths and more by KerasTuner. Killed, the same command goes on; with more trials, too."""
+    if worker is not None and chief is None:
+        raise UserError("--worker: needs --chief HOST:PORT, the address of the search's chief")
     from genre_tagger import console
     from genre_tagger.config import load_config
 
@@ -154,6 +165,7 @@ def tune(
     if max_trials is None and algorithm in ("random", "bayesian"):
         max_trials = DEFAULT_TRIALS
     from genre_tagger.tuning import search
+    from genre_tagger.tuning.cluster import Cluster
     from genre_tagger.tuning.space import load_space
     from genre_tagger.tuning.trial import Limits
 
@@ -173,8 +185,10 @@ def tune(
         run,
         say=console.say,
         progress=console.progress_bar,
+        cluster=Cluster(chief, worker, give_up_seconds) if chief else None,
     )
-    console.print_tuning(result)
+    if result:
+        console.print_tuning(result)
 
 
 @app.command()

@@ -86,7 +86,7 @@ def print_training(result: "TrainingResult") -> None:
 
 def print_tuning(result: "TuningResult") -> None:
     """The best trials, what the winner is made of, what to run next."""
-    table, path = result.table, result.directory.path
+    table = result.table
     done = table[table["status"] == "completed"]
     if result.training:
         print_training(result.training)

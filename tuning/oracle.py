@@ -2,8 +2,8 @@
 
 How they search is KerasTuner's alone. What is added around it:
 
-- The state is one file, renamed into place. KerasTuner writes `oracle.json` and a `trial.json` for each trial one after
-  the other and in place: a process killed in between leaves a trial that nobody runs again, or a file that nobody reads.
+- The state is one file, renamed into place. KerasTuner writes `oracle.json` and a `trial.json` for each trial in place
+  and one after the other: killed in between, it leaves a trial that nobody runs again, or a file that nobody can read.
 - A budget of trials and of time ends the search, and leaves a number of trials that a later call may raise.
 - Failed trials never end it (KerasTuner's own limit is three in a row).
 - A trial ends once, whoever else still works on it, and keeps the values it was given (the wire rounds them).
@@ -13,7 +13,8 @@ How they search is KerasTuner's alone. What is added around it:
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from genre_tagger.files import storage_errors
 from genre_tagger.run import write_text
 from genre_tagger.tuning.space import Space, parse_space
 
-RUNNING, IDLE, STOPPED, FAILED = "RUNNING", "IDLE", "STOPPED", "FAILED"
+RUNNING, IDLE, STOPPED, FAILED, INVALID = "RUNNING", "IDLE", "STOPPED", "FAILED", "INVALID"
 LEAST_RANDOM_TRIALS = 3
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
 
@@ -68,6 +69,8 @@ class SearchOracle(keras_tuner.Oracle):
         self.file, self.space, self.budget, self.on_end = file, space, budget, on_end
         self.seen: dict[str, float] = {}  # by tuner, the time of its last sign of life
         self.is_over = False
+        self.is_chief = False
+        self.fault: Exception | None = None
         self.verbose = 0
 
     # Saving and going on
@@ -78,15 +81,15 @@ class SearchOracle(keras_tuner.Oracle):
     def save(self) -> None:
         """Writes everything there is to know, at once."""
         trials = [trial.get_state() for trial in self.trials.values()]
-        with storage_errors(self.file):
+        with self._faults(), storage_errors(self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             state = {"space": self.space.to_dict(), "oracle": self.get_state(), "trials": trials}
             write_text(self.file, json.dumps(state))
 
-    def reload(self, keep_ongoing: bool = False) -> None:
+    def reload(self) -> None:
         """Goes on from the file; the space and the budget are those of now.
 
-        Trials that were running go into the queue, or stay with their workers (`keep_ongoing`), who may be alive.
+        Trials that were running go into the queue; a chief leaves them with their workers, who may be alive.
         Trials that the space could not have drawn any more stay as failed ones, which no algorithm learns from.
 
         Raises:
@@ -104,8 +107,8 @@ class SearchOracle(keras_tuner.Oracle):
         for trial in self.trials.values():
             self._bring_over(trial, before)
         running = {tuner: trial for tuner, trial in self.ongoing_trials.items() if trial.status == RUNNING}
-        self.ongoing_trials = running if keep_ongoing else {}
-        self._retry_queue += [] if keep_ongoing else [trial.trial_id for trial in running.values()]
+        self.ongoing_trials = running if self.is_chief else {}
+        self._retry_queue += [] if self.is_chief else [trial.trial_id for trial in running.values()]
         self._retry_queue = [name for name in self._retry_queue if self.trials[name].status == RUNNING]
         self.tuner_ids = set(self.ongoing_trials)
         self.seen = dict.fromkeys(self.ongoing_trials, time.monotonic())
@@ -117,6 +120,16 @@ class SearchOracle(keras_tuner.Oracle):
             trial.hyperparameters.values |= self.space.encode(values)
         else:
             trial.status = FAILED
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Keeps a chief's fault for whoever watches: raised here, it would leave KerasTuner's lock locked."""
+        try:
+            yield
+        except Exception as error:
+            if not self.is_chief:
+                raise
+            self.fault = error
 
     # A trial's life
 
@@ -146,7 +159,8 @@ class SearchOracle(keras_tuner.Oracle):
             self._retry_queue.remove(trial.trial_id)
         super().end_trial(trial)
         self.save()  # without the trial among the ongoing ones
-        self.on_end()
+        with self._faults():
+            self.on_end()
 
     # Signs of life
 
@@ -185,9 +199,9 @@ class SuccessiveHalvingOracle(SearchOracle, HyperbandOracle):
 class GridOracle(SearchOracle, GridSearchOracle):
     """Every combination in turn; ten values of a range without a step."""
 
-    def reload(self, keep_ongoing: bool = False) -> None:
+    def reload(self) -> None:
         """Goes on behind the last combination: with a space that does not grow, they come in order."""
-        super().reload(keep_ongoing)
+        super().reload()
         for trial_id in self.start_order:
             self._ordered_ids.insert(trial_id)
         self._populate_next = self.start_order[-1:]

@@ -1,11 +1,13 @@
 """The command `tune`: a search in its directory, from options to a table, a winner and plots."""
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
+import tensorflow as tf
 
 from genre_tagger.config import Config, load_config
 from genre_tagger.data.sources import SourceOptions
@@ -13,7 +15,8 @@ from genre_tagger.errors import UserError
 from genre_tagger.files import locked, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory, write_text
-from genre_tagger.tuning.directory import Search, SearchDirectory, create_search
+from genre_tagger.tuning.cluster import Cluster, join, serve
+from genre_tagger.tuning.directory import Search, SearchDirectory, check_search, create_search
 from genre_tagger.tuning.oracle import ALGORITHMS, Budget, SearchOracle, make_oracle
 from genre_tagger.tuning.space import Space
 from genre_tagger.tuning.table import trials_table, winner
@@ -40,7 +43,7 @@ class TuningOptions:
     objective: str = "val_auc"
     max_trials: int | None = None
     minutes: float | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     executions: int = 1
     train_best: bool = False
 
@@ -75,7 +78,8 @@ def tune(
     *,
     say: Say,
     progress: ProgressBar,
-) -> TuningResult:
+    cluster: Cluster | None = None,
+) -> TuningResult | None:
     """Searches until the budget is spent; goes on from wherever an earlier call was stopped.
 
     Args:
@@ -86,28 +90,46 @@ def tune(
         path: directory of the search, made if missing.
         say: prints a line.
         progress: makes a progress bar.
+        cluster: where this process is the chief or a worker of several; a worker has no result.
 
     Raises:
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
     budget = Budget(options.max_trials, options.minutes)
     _check(options, config)
+    tf.get_logger().setLevel(logging.ERROR)  # it takes one new model a trial for a mistake
+    if cluster and cluster.worker:
+        join(cluster)
     opener = data_opener(sources, say, progress)
     search = Search(options.algorithm, options.objective, options.executions, config, opener(config).record)
     _check_labels(opener(config))
     directory = SearchDirectory(path)
+    runner = TrialRunner(config, opener, options.executions, options.limits, lambda line: say(f"  {line}"))
+    if cluster and cluster.worker:
+        _work(directory, search, space, runner, cluster, say)
+        return None
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
     with locked(path):
         create_search(directory, search, space)
-        runner = TrialRunner(config, opener, options.executions, options.limits, lambda line: say(f"  {line}"))
-        oracle = open_oracle(directory, search, space, budget)
-        TaggerTuner(oracle, space, runner, path, lambda outcome: say(_describe(outcome, options)), say).search()
+        oracle = open_oracle(directory, search, space, budget, is_chief=cluster is not None)
+        if cluster:
+            serve(oracle, cluster, say)
+        else:
+            TaggerTuner(oracle, space, runner, path, lambda outcome: say(_describe(outcome, search)), say).search()
         return _finish(directory, options, space, sources, say, progress)
 
 
-def open_oracle(directory: SearchDirectory, search: Search, space: Space, budget: Budget) -> SearchOracle:
-    """The oracle of a search, where it was left."""
+def open_oracle(
+    directory: SearchDirectory, search: Search, space: Space, budget: Budget, *, is_chief: bool = False
+) -> SearchOracle:
+    """The oracle of a search, where it was left; after each trial it writes the table."""
+
+    def on_end() -> None:
+        outcomes = read_outcomes(directory.trials)
+        budget.note(max(outcome.seconds for outcome in outcomes))
+        _write_table(directory, trials_table(outcomes, space))
+
     oracle = make_oracle(
         search.algorithm,
         search.objective,
@@ -116,16 +138,29 @@ def open_oracle(directory: SearchDirectory, search: Search, space: Space, budget
         max_trials=budget.max_trials,
         max_epochs=search.config.training.epochs,
     )
-
-    def on_end() -> None:
-        outcomes = read_outcomes(directory.trials)
-        budget.note(max(outcome.seconds for outcome in outcomes))
-        _write_table(directory, trials_table(outcomes, space))
-
     oracle.attach(directory.oracle, space, budget, on_end)
+    oracle.is_chief = is_chief
     if directory.oracle.exists():
         oracle.reload()
     return oracle
+
+
+def _work(
+    directory: SearchDirectory, search: Search, space: Space, runner: TrialRunner, cluster: Cluster, say: Say
+) -> None:
+    """Runs the trials that the chief hands out."""
+    if not directory.search.exists():
+        raise UserError(
+            f"{directory.path}: no search there; expected the directory that the chief at {cluster.address} has"
+        )
+    check_search(directory, search, space)
+    place = directory.path / "workers" / cluster.worker
+    with storage_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+    with locked(place):
+        oracle = open_oracle(directory, search, space, Budget(None, None))
+        on_trial = lambda outcome: say(_describe(outcome, search))  # noqa: E731
+        TaggerTuner(oracle, space, runner, directory.path, on_trial, say, cluster).search()
 
 
 def _check(options: TuningOptions, config: Config) -> None:
@@ -140,7 +175,9 @@ def _check(options: TuningOptions, config: Config) -> None:
 
 def _check_labels(opened: OpenedData) -> None:
     if not opened.dataset.splits["valid"].two_sided.any():
-        raise UserError("--objective: no tag has both positives and negatives in valid, so there is nothing to maximise")
+        raise UserError(
+            "--objective: no tag has both positives and negatives in valid, so there is nothing to maximise"
+        )
 
 
 def data_opener(sources: DataOptions, say: Say, progress: ProgressBar) -> Callable[[Config], OpenedData]:
@@ -199,7 +236,7 @@ def _write_table(directory: SearchDirectory, table: pd.DataFrame) -> None:
         table.to_csv(unfinished, index=False)
 
 
-def _describe(outcome: Outcome, options: TuningOptions) -> str:
+def _describe(outcome: Outcome, search: Search) -> str:
     if outcome.reason:
         return f"trial {outcome.trial} failed: {outcome.reason}"
-    return f"trial {outcome.trial}: {options.objective} {outcome.scores[options.objective]:.4f} ({outcome.seconds:.0f} s)"
+    return f"trial {outcome.trial}: {search.objective} {outcome.scores[search.objective]:.4f} ({outcome.seconds:.0f} s)"

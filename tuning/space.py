@@ -130,7 +130,9 @@ class Space:
 
     def contains(self, values: dict[str, Any]) -> bool:
         """Whether the space could have drawn a trial's values."""
-        return values.keys() == self.entries.keys() and all(self.entries[name].contains(values[name]) for name in values)
+        return values.keys() == self.entries.keys() and all(
+            self.entries[name].contains(values[name]) for name in values
+        )
 
     def lies_in(self, other: "Space") -> bool:
         """Whether the other space could have drawn whatever this one draws."""

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError, FatalError
 from keras_tuner.src import config as keras_tuner_config
 
-from genre_tagger.tuning.oracle import SearchOracle
+from genre_tagger.tuning.cluster import Cluster, no_chief, signs_of_life
+from genre_tagger.tuning.oracle import INVALID, SearchOracle
 from genre_tagger.tuning.space import Space
 from genre_tagger.tuning.trial import FAILED, Outcome, TrialRunner
 
@@ -33,6 +35,7 @@ class TaggerTuner(keras_tuner.Tuner):
         directory: of the search.
         on_trial: called with each outcome.
         say: prints a line.
+        cluster: of which this process is a worker; None where it searches alone.
     """
 
     def __init__(
@@ -43,10 +46,11 @@ class TaggerTuner(keras_tuner.Tuner):
         directory: Path,
         on_trial: Callable[[Outcome], None],
         say: Callable[[str], None],
+        cluster: Cluster | None = None,
     ):
         super().__init__(oracle, directory=str(directory), project_name=oracle.file.parent.name)
         self._space, self._runner, self._trials = space, runner, directory / "trials"
-        self._on_trial, self._say = on_trial, say
+        self._on_trial, self._say, self._cluster = on_trial, say, cluster
 
     def run_trial(self, trial: Trial) -> dict[str, float]:
         """Runs a trial and returns its scores by objective.
@@ -58,7 +62,8 @@ class TaggerTuner(keras_tuner.Tuner):
         values = self._values(trial)
         self._say(f"trial {trial.trial_id}: {', '.join(f'{name}={values[name]}' for name in self._space.searched)}")
         try:
-            outcome = self._runner.run(self._trials / trial.trial_id, values)
+            with signs_of_life(lambda: self.oracle.get_trial(trial.trial_id), self._cluster):
+                outcome = self._runner.run(self._trials / trial.trial_id, values)
         except Exception as error:
             raise FatalError(f"trial {trial.trial_id}") from error
         self._on_trial(outcome)
@@ -72,15 +77,23 @@ class TaggerTuner(keras_tuner.Tuner):
             super().search()
         except FatalError as error:
             raise (error.__cause__ or error) from None
+        except grpc.RpcError:
+            raise no_chief(self._cluster) from None
 
     def pre_create_trial(self) -> None:
         """Keeps a worker from asking without a pause."""
-        if self._is_worker():
+        if self._cluster:
             time.sleep(IDLE_SECONDS)
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Reports the end; a trial whose figure did not get through stays open for whoever takes it up."""
+        if trial.status == INVALID:
+            raise no_chief(self._cluster)
+        super().on_trial_end(trial)
 
     def save(self) -> None:
         """Saves the oracle; the tuner itself has no state."""
-        if not self._is_worker():
+        if not self._cluster:
             self.oracle.save()
 
     def _values(self, trial: Trial) -> dict[str, Any]:
