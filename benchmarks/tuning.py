@@ -4,8 +4,8 @@
 
 Every search is a `tune` directory below DIR: killed, the same command goes on, and what is finished is only read.
 Random and Bayesian search get as many trials, each of four epochs. Hyperband gets as many epochs in all: its trials
-are shorter at first, so it has more of them. A search's figure is its best trial by validation ROC-AUC; that trial's model is then
-scored once on the test clips. The fixed 6x5 is one training with the preset's values.
+are shorter at first, so it has more of them. A search's figure is its best trial by validation ROC-AUC; that trial's
+model is then scored once on the test clips. The fixed 6x5 is one training with the preset's values.
 """
 
 import statistics

@@ -13,6 +13,7 @@ How they search is KerasTuner's alone. What is added around it:
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import keras_tuner
 from keras_tuner import synchronized
 from keras_tuner.engine.trial import Trial
 from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
+from sklearn.exceptions import ConvergenceWarning
 
 from genre_tagger.errors import UserError
 from genre_tagger.files import storage_errors
@@ -190,6 +192,12 @@ class RandomOracle(SearchOracle, RandomSearchOracle):
 
 class BayesianOracle(SearchOracle, BayesianOptimizationOracle):
     """A Gaussian process with an upper confidence bound."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Values for a new trial, without scikit-learn's remarks on the fit of a few points."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().populate_space(trial_id)
 
 
 class SuccessiveHalvingOracle(SearchOracle, HyperbandOracle):

@@ -17,7 +17,9 @@ from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory, write_text
 from genre_tagger.tuning.cluster import Cluster, join, serve
 from genre_tagger.tuning.directory import Search, SearchDirectory, check_search, create_search
+from genre_tagger.tuning.hparams import write_hparams
 from genre_tagger.tuning.oracle import ALGORITHMS, Budget, SearchOracle, make_oracle
+from genre_tagger.tuning.plots import plot_search
 from genre_tagger.tuning.space import Space
 from genre_tagger.tuning.table import trials_table, winner
 from genre_tagger.tuning.trial import OBJECTIVES, Limits, Outcome, TrialRunner, read_outcomes
@@ -116,7 +118,7 @@ def tune(
         if cluster:
             serve(oracle, cluster, say)
         else:
-            TaggerTuner(oracle, space, runner, path, lambda outcome: say(_describe(outcome, search)), say).search()
+            TaggerTuner(oracle, space, runner, path, _reporter(directory, search, space, say), say).search()
         return _finish(directory, options, space, sources, say, progress)
 
 
@@ -159,7 +161,7 @@ def _work(
         place.mkdir(parents=True, exist_ok=True)
     with locked(place):
         oracle = open_oracle(directory, search, space, Budget(None, None))
-        on_trial = lambda outcome: say(_describe(outcome, search))  # noqa: E731
+        on_trial = _reporter(directory, search, space, say)
         TaggerTuner(oracle, space, runner, directory.path, on_trial, say, cluster).search()
 
 
@@ -215,6 +217,7 @@ def _finish(
         if best is None:
             reasons = ", for example: " + outcomes[0].reason if outcomes else ""
             raise UserError(f"{directory.path}: none of {len(outcomes)} trials was completed (see trials.csv){reasons}")
+        plot_search(directory.report, table, space.searched, options.objective)
         write_text(directory.best, RunDirectory(directory.trials / best.trial).config.read_text(encoding="utf-8"))
     training = None
     if options.train_best:
@@ -236,7 +239,13 @@ def _write_table(directory: SearchDirectory, table: pd.DataFrame) -> None:
         table.to_csv(unfinished, index=False)
 
 
-def _describe(outcome: Outcome, search: Search) -> str:
-    if outcome.reason:
-        return f"trial {outcome.trial} failed: {outcome.reason}"
-    return f"trial {outcome.trial}: {search.objective} {outcome.scores[search.objective]:.4f} ({outcome.seconds:.0f} s)"
+def _reporter(directory: SearchDirectory, search: Search, space: Space, say: Say) -> Callable[[Outcome], None]:
+    def report(outcome: Outcome) -> None:
+        write_hparams(directory.trials, outcome, space)
+        if outcome.reason:
+            say(f"trial {outcome.trial} failed: {outcome.reason}")
+        else:
+            figure = outcome.scores[search.objective]
+            say(f"trial {outcome.trial}: {search.objective} {figure:.4f} ({outcome.seconds:.0f} s)")
+
+    return report

@@ -28,9 +28,14 @@ def winner(outcomes: Sequence[Outcome], space: Space, objective: str) -> Outcome
     return max(candidates, key=lambda outcome: outcome.scores[objective], default=None)
 
 
+def plain(value: Any) -> Any:
+    """A value as one number or word: what is neither stands as JSON."""
+    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
+
+
 def _row(outcome: Outcome, space: Space) -> dict[str, Any]:
     figures = {name: outcome.scores.get(name, getattr(outcome, name, None)) for name in FIGURES}
-    values = {name: _cell(outcome.values[name]) for name in space.entries}
+    values = {name: plain(outcome.values[name]) for name in space.entries}
     return {
         "trial": outcome.trial,
         "status": outcome.status,
@@ -43,7 +48,3 @@ def _row(outcome: Outcome, space: Space) -> dict[str, Any]:
 
 def _in_space(outcome: Outcome, space: Space) -> bool:
     return space.contains({name: outcome.values[name] for name in space.entries})
-
-
-def _cell(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) else json.dumps(value)
