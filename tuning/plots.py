@@ -122,7 +122,7 @@ def importance(done: pd.DataFrame, varied: Sequence[str], objective: str) -> pd.
 
 def _heights(values: pd.Series) -> np.ndarray:
     """Places between 0 and 1: numbers by their rank, words in alphabetical order."""
-    ranks = values.rank(method="dense").to_numpy() - 1
+    ranks = np.unique(values.to_numpy(), return_inverse=True)[1]
     return ranks / max(ranks.max(), 1)
 
 

@@ -66,9 +66,9 @@ class Processes:
         """Waits until a worker has trained an epoch and returns the trial's name."""
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
-            if begun := re.findall(r"^trial (\d+): model", self.log(name), re.MULTILINE):
-                if (self.work / "search/trials" / begun[-1] / "history.csv").exists():
-                    return begun[-1]
+            for trial in re.findall(r"^trial (\d+): model", self.log(name), re.MULTILINE)[-1:]:
+                if (self.work / "search/trials" / trial / "history.csv").exists():
+                    return trial
             time.sleep(0.05)
         raise AssertionError(f"{name} trains nothing: {self.log(name)}")
 
