@@ -32,8 +32,8 @@ from genre_tagger.tuning.trial import Limits, TrialRunner, read_outcomes
 
 EPOCHS = 4
 SPACE = {
-    "model.wavenet.dilation_depth": {"min": 3, "max": 7},
-    "model.wavenet.blocks": {"min": 1, "max": 5},
+    "model.wavenet.dilation_depth": {"min": 2, "max": 6},
+    "model.wavenet.blocks": {"min": 1, "max": 3},
     "model.wavenet.residual_channels, model.wavenet.dilation_channels": {
         "min": 8,
         "max": 32,
@@ -54,7 +54,7 @@ OVERRIDES = (
     "training.batch_size=32",
 )
 ALGORITHMS = ("random", "bayesian", "hyperband")
-QUICK_SONGS, SONGS = 20, 400
+QUICK_SONGS, SONGS = 20, 240
 
 
 def main() -> None:
