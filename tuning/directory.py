@@ -47,10 +47,9 @@ class SearchDirectory:
         """The winner's configuration."""
         return self.path / "best.yaml"
 
-    @property
-    def best_run(self) -> Path:
-        """Where the winner is trained again."""
-        return self.path / "best"
+    def best_run(self, trial: str) -> Path:
+        """Where a winner is trained again."""
+        return self.path / f"best-{trial}"
 
     @property
     def report(self) -> Path:

@@ -117,6 +117,8 @@ class SearchOracle(keras_tuner.Oracle):
 
     def _bring_over(self, trial: Trial, before: Space) -> None:
         """Says the values of a trial as the present space says them, if it can."""
+        if trial.status == FAILED:  # perhaps by a space before the last
+            return
         values = before.decode(trial.hyperparameters.values)
         if self.space.contains(values):
             trial.hyperparameters.values |= self.space.encode(values)

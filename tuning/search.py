@@ -138,13 +138,20 @@ def open_oracle(
         space,
         seed=search.config.seed,
         max_trials=budget.max_trials,
-        max_epochs=search.config.training.epochs,
+        max_epochs=_most_epochs(search.config, space),
     )
     oracle.attach(directory.oracle, space, budget, on_end)
     oracle.is_chief = is_chief
+    for outcome in read_outcomes(directory.trials):
+        budget.note(outcome.seconds)
     if directory.oracle.exists():
         oracle.reload()
     return oracle
+
+
+def _most_epochs(config: Config, space: Space) -> int:
+    entry = space.entries.get("training.epochs")
+    return max(entry.examples()) if entry else config.training.epochs
 
 
 def _work(
@@ -224,7 +231,7 @@ def _finish(
         training = train(
             sources.source,
             load_config(path=directory.best),
-            directory.best_run,
+            directory.best_run(best.trial),
             sources.data,
             stream=sources.stream,
             workers=sources.workers,

@@ -24,10 +24,10 @@ SETTINGS = (
     "window={seconds: 0.5, hop_seconds: 0.5}",
     "model={wavenet: none, cascade: none, head: {widths: [4]}}",
     "model.cnn={kernels: [4], pools: [[8, 8]], dropouts: [0], output_width: 4}",
-    "training={batch_size: 3, epochs: 60, patience: 60}",
+    "training={batch_size: 3, epochs: 40, patience: 40}",
 )
 SPACE = "model.cnn.output_width: {min: 2, max: 8}\ntraining.learning_rate: {min: 1.0e-3, max: 1.0e-1, sampling: log}\n"
-GIVE_UP_SECONDS = 25
+GIVE_UP_SECONDS = 15
 TRIALS = 3
 
 

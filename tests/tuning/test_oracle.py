@@ -159,6 +159,10 @@ def test_a_narrower_space_keeps_what_lies_in_it(tmp_path):
     assert kept == expected
     assert all(json.loads(row)["training.batch_size"] <= 40 for row in run(oracle, narrow))
     assert len(oracle.trials) == 15
+    narrowest = parse_space({"training.batch_size": 3, "training.alpha": 1.0, "model.merge": "add"}, "")
+    for _ in range(2):  # a state of two spaces ago is still read
+        assert all(trial.status == "FAILED" for trial in opened(tmp_path, "random", narrowest, 15).trials.values())
+        opened(tmp_path, "random", narrowest, 15).save()
 
 
 def test_a_damaged_state_is_named(tmp_path):
