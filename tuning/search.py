@@ -222,8 +222,10 @@ def _finish(
         _write_table(directory, table)
         best = winner(outcomes, space, options.objective)
         if best is None:
-            reasons = ", for example: " + outcomes[0].reason if outcomes else ""
-            raise UserError(f"{directory.path}: none of {len(outcomes)} trials was completed (see trials.csv){reasons}")
+            reason = next((f", for example: {outcome.reason}" for outcome in outcomes if outcome.reason), "")
+            raise UserError(
+                f"{directory.path}: none of {len(outcomes)} trials was completed in this space (see trials.csv){reason}"
+            )
         plot_search(directory.report, table, space.searched, options.objective)
         write_text(directory.best, RunDirectory(directory.trials / best.trial).config.read_text(encoding="utf-8"))
     training = None

@@ -64,9 +64,9 @@ class TaggerTuner(keras_tuner.Tuner):
         try:
             with signs_of_life(lambda: self.oracle.get_trial(trial.trial_id), self._cluster):
                 outcome = self._runner.run(self._trials / trial.trial_id, values)
+            self._on_trial(outcome)
         except Exception as error:
             raise FatalError(f"trial {trial.trial_id}") from error
-        self._on_trial(outcome)
         if outcome.status == FAILED:
             raise FailedTrialError(outcome.reason)
         return outcome.scores
@@ -87,7 +87,7 @@ class TaggerTuner(keras_tuner.Tuner):
 
     def on_trial_end(self, trial: Trial) -> None:
         """Reports the end; a trial whose figure did not get through stays open for whoever takes it up."""
-        if trial.status == INVALID:
+        if self._cluster and trial.status == INVALID:
             raise no_chief(self._cluster)
         super().on_trial_end(trial)
 

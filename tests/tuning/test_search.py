@@ -166,23 +166,25 @@ def test_a_damaged_search_is_named(searched, shared_music_folder, monkeypatch, c
 def test_a_search_of_which_every_trial_fails_says_why(searched, shared_music_folder, monkeypatch, capsys, tmp_path):
     (tmp_path / "space.yaml").write_text("model.cnn.pools: {values: [[[2, 2], [2, 2]], [[2, 2], [3, 3]]]}")
     command = arguments(tmp_path, shared_music_folder, "--data", searched[0] / "data", "--max-trials", 2)
-    assert "none of 2 trials was completed (see trials.csv), for example: config key 'model.cnn'" in failure(
-        monkeypatch, capsys, *command
+    assert (
+        "none of 2 trials was completed in this space (see trials.csv), for example: config key 'model.cnn'"
+        in failure(monkeypatch, capsys, *command)
     )
     assert pd.read_csv(tmp_path / "search/trials.csv")["status"].tolist() == ["failed", "failed"]
 
 
-def test_a_typo_in_the_code_stops_the_search_at_once(searched, shared_music_folder, monkeypatch, tmp_path):
+@pytest.mark.parametrize("place", ["genre_tagger.tuning.trial.train_run", "genre_tagger.tuning.search.write_hparams"])
+def test_a_typo_in_the_code_stops_the_search_at_once(searched, shared_music_folder, monkeypatch, tmp_path, place):
     (tmp_path / "space.yaml").write_text(SPACE)
 
     def typo(*_):
         raise AttributeError("a typo")
 
-    monkeypatch.setattr(trial_module, "train_run", typo)
+    monkeypatch.setattr(place, typo)
     command = arguments(tmp_path, shared_music_folder, "--data", searched[0] / "data")
     with pytest.raises(AttributeError, match="a typo"):
         run(*command)
-    assert not list(tmp_path.glob("search/trials/*/trial.json"))
+    assert [path.name for path in tmp_path.glob("search/trials/*")] == ["0000"]
 
 
 @pytest.mark.slow
