@@ -90,7 +90,7 @@ def print_tuning(result: "TuningResult") -> None:
     done = table[table["status"] == "completed"]
     if result.training:
         print_training(result.training)
-    best = done.sort_values(result.objective, ascending=False, kind="stable").head(BEST_TRIALS)
+    best = done[done["in_space"]].sort_values(result.objective, ascending=False, kind="stable").head(BEST_TRIALS)
     shown = _table(f"{len(done)} trials completed, {len(table) - len(done)} failed; the best", "trial")
     for name in TRIAL_COLUMNS:
         shown.add_column(name.replace("_", " "), justify="right")
