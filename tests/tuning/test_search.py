@@ -148,8 +148,8 @@ def test_two_searches_in_one_directory_are_refused(searched, shared_music_folder
 
 def test_labels_without_an_objective_are_refused(music_folder, monkeypatch, capsys, tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
-    table = pd.read_csv(music_folder / "tags.csv")
-    table.loc[table["split"] == "valid", ["drums", "loud"]] = 1
+    table = pd.read_csv(music_folder / "tags.csv", dtype=str)
+    table.loc[table["split"] == "valid", ["drums", "loud"]] = "1"
     table.to_csv(music_folder / "tags.csv", index=False)
     line = failure(monkeypatch, capsys, *arguments(tmp_path, music_folder, "--workers", 1))
     assert "--objective: no tag has both positives and negatives in valid" in line
