@@ -55,7 +55,11 @@ setup(
         "genre_tagger.tuning",
     ],
     package_dir={"genre_tagger.tuning": "tuning", "genre_tagger.export": "export"},
-    package_data={"genre_tagger.presets": ["*.yaml"], "genre_tagger.evaluation": ["*.tsv"]},
+    package_data={
+        "genre_tagger.presets": ["*.yaml"],
+        "genre_tagger.evaluation": ["*.tsv"],
+        "genre_tagger.tuning": ["spaces/*.yaml"],
+    },
     install_requires=REQUIREMENTS,
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],

@@ -15,10 +15,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
+    from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
 
 SHOWN_TAGS = 5
 EXAMPLES = 3
+BEST_TRIALS = 5
+TRIAL_COLUMNS = {"val_auc": ".4f", "val_pr_auc": ".4f", "parameters": ",.0f", "inference_ms": ".2f", "seconds": ".0f"}
 
 _output = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True)
@@ -79,6 +82,28 @@ def print_training(result: "TrainingResult") -> None:
     say(f"  genre-tagger evaluate {run}               every tag, families, intervals")
     say(f"  tensorboard --logdir {result.run.tensorboard}")
     say("  genre-tagger train folder --root MUSIC   your own music, with MUSIC/tags.csv")
+
+
+def print_tuning(result: "TuningResult") -> None:
+    """The best trials, what the winner is made of, what to run next."""
+    table = result.table
+    done = table[table["status"] == "completed"]
+    if result.training:
+        print_training(result.training)
+    best = done[done["in_space"]].sort_values(result.objective, ascending=False, kind="stable").head(BEST_TRIALS)
+    shown = _table(f"{len(done)} trials completed, {len(table) - len(done)} failed; the best", "trial")
+    for name in TRIAL_COLUMNS:
+        shown.add_column(name.replace("_", " "), justify="right")
+    for row in best.to_dict("records"):
+        shown.add_row(row["trial"], *(f"{row[name]:{form}}" for name, form in TRIAL_COLUMNS.items()))
+    _output.print(shown)
+    say(f"winner: trial {result.best.trial}, {result.objective} {result.best.scores[result.objective]:.4f}")
+    for name, value in result.best.values.items():
+        say(f"  {name}: {value}")
+    say(f"all trials: {result.directory.table}  (plots in {result.directory.report})")
+    say("next:")
+    say(f"  genre-tagger train --config {result.directory.best}")
+    say(f"  tensorboard --logdir {result.directory.trials}")
 
 
 def print_report(report: dict[str, Any]) -> None:

@@ -34,6 +34,21 @@ ProgressBar = Callable[
 
 
 @dataclass(frozen=True)
+class OpenedData:
+    """What a run is trained on.
+
+    Attributes:
+        dataset: the clips.
+        record: where they came from, for the run directory.
+        rejected: files that a stream cannot use, with their reasons; None where the data is prepared.
+    """
+
+    dataset: Dataset
+    record: dict[str, Any]
+    rejected: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """What a training command has to show."""
 
@@ -91,13 +106,35 @@ def train(
     Raises:
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
-    _check_backend()
     check_run(run_path, config)
     build_tagger(config, num_tags=1)  # refuses sizes that do not fit together before anything long begins
+    opened = open_data(options, config, data, stream=stream, workers=workers, say=say, progress=progress)
+    run, history = train_run(run_path, config, opened, say)
+    with storage_errors(run.path), _decoding_errors(stream):
+        report, predictions = evaluate_run(run, config, opened.dataset)
+    return TrainingResult(run, history, report, predictions)
+
+
+def open_data(
+    options: SourceOptions,
+    config: Config,
+    data: Path,
+    *,
+    stream: bool,
+    workers: int,
+    say: Say,
+    progress: ProgressBar,
+) -> OpenedData:
+    """The clips that a configuration is trained on, rendered and prepared as far as they are not; arguments as `train`.
+
+    Raises:
+        UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
+    """
+    _check_backend()
     if stream:
         dataset, rejected = _stream(options, config, data, workers, progress)
         prepared = None
-        say(f"{len(rejected)} files cannot be used, see {run_path / 'rejected.csv'}" if len(rejected) else "streaming")
+        say(f"{len(rejected)} files cannot be used, see rejected.csv of the run" if len(rejected) else "streaming")
     else:
         manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress)
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
@@ -108,16 +145,25 @@ def train(
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
     record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
+    return OpenedData(dataset, record, rejected)
+
+
+def train_run(
+    run_path: Path, config: Config, opened: OpenedData, say: Say
+) -> tuple[RunDirectory, list[dict[str, Any]]]:
+    """Trains into a run directory, from wherever it stands; returns it with the history, one row an epoch.
+
+    Raises:
+        UserError: whatever the user can mend; DivergedError among them.
+    """
     devices = device_names()
-    run = create_run(run_path, config, record, dataset.tags, devices)
+    run = create_run(run_path, config, opened.record, opened.dataset.tags, devices)
     say(f"training on {', '.join(devices)} into {run.path}")
-    with storage_errors(run.path), _decoding_errors(stream):
-        if rejected is not None:
+    with storage_errors(run.path), _decoding_errors(opened.record["stream"]):
+        if opened.rejected is not None:
             with replacing(run_path / "rejected.csv") as path:
-                rejected.to_csv(path, index=False)
-        history = fit(run, config, dataset, say)
-        report, predictions = evaluate_run(run, config, dataset)
-    return TrainingResult(run, history, report, predictions)
+                opened.rejected.to_csv(path, index=False)
+        return run, fit(run, config, opened.dataset, say)
 
 
 def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, progress: ProgressBar) -> dict[str, Any]:
