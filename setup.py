@@ -31,6 +31,9 @@ REQUIREMENTS = [
     "pyarrow>=15,<26; python_version < '3.13'",  # 26 needs NumPy 2, which TensorFlow 2.17 refuses
     "pyarrow>=15; python_version >= '3.13'",  # parquet
     "matplotlib>=3.8",
+    "tensorflow-serving-api>=2.17,<2.18; python_version < '3.13'",
+    "tensorflow-serving-api>=2.21; python_version >= '3.13'",  # protos and gRPC stubs of the model server
+    "requests>=2.31",  # the client's REST; TensorFlow and KerasTuner bring it anyway
     "tensorboard>=2.17,<2.18; python_version < '3.13'",
     "tensorboard>=2.17; python_version >= '3.13'",
 ]

@@ -179,6 +179,25 @@ def tag(
     raise typer.Exit(1 if broken else 0)
 
 
+@app.command()
+def serve(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Exported models: NAME/VERSION, by `export RUN DIR`.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port for gRPC.")] = 8500,
+    rest_port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port for REST and metrics.")] = 8501,
+) -> None:
+    """Serve exported models: start tensorflow_model_server, or print the Docker command where it is not installed."""
+    from genre_tagger import console
+    from genre_tagger.export import serving
+
+    launch = serving.prepare_server(directory, serving.Listening.at(host, port, rest_port), _cores())
+    console.print_launch(launch, directory)
+    if launch.installed:
+        serving.start_server(launch)
+
+
 def main() -> None:
     """Entry point: mistakes of the user end in one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow else greets with a page of device notes

@@ -1,6 +1,8 @@
 """Everything that the command line prints: progress bars, tables, what to run next."""
 
 import json
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
+    from genre_tagger.export.serving import Launch
     from genre_tagger.workflow import TrainingResult
 
 SHOWN_TAGS = 5
@@ -104,6 +107,21 @@ def print_tags(file: Path, scores: dict[str, float], top: int, as_json: bool) ->
     for tag, score in best.items():
         table.add_row(escape(tag), f"{score:.3f}")
     _output.print(table)
+
+
+def print_launch(launch: "Launch", directory: Path) -> None:
+    """What was written, how the server is started and asked; all of it at once, before a server takes over."""
+    say(f"written into {directory}: {', '.join(launch.files)}")
+    say("starting:" if launch.installed else "tensorflow_model_server is not installed here; with Docker, run")
+    say(f"  {shlex.join(launch.command)}")
+    if not launch.installed:
+        say(f"or: docker compose -f {shlex.quote(str(directory / 'compose.yaml'))} up")
+    say(launch.note)
+    say("then, for each of its models:")
+    for model in launch.models:
+        for server in launch.servers:
+            say(f"  genre-tagger tag --server {shlex.quote(server)} --model {shlex.quote(model)} FILE...")
+    sys.stdout.flush()
 
 
 def _table(title: str, first_column: str) -> Table:
