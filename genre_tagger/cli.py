@@ -180,6 +180,25 @@ def tag(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="For NAME/VERSION; what `serve DIR` serves.")],
+    name: Annotated[str | None, typer.Option(help="Of the model; 'tagger' by default.")] = None,
+    objective: Annotated[
+        str, typer.Option(help="Of the thresholds: f1, youden, or precision:P (most recall at that precision).")
+    ] = "f1",
+    licence: Annotated[str | None, typer.Option(help="Of the training audio, for the model card.")] = None,
+) -> None:
+    """Write a run's best model as the next version of a SavedModel that takes raw audio."""
+    from genre_tagger import console
+    from genre_tagger.export.contract import MODEL_NAME
+    from genre_tagger.exporting import export as export_run
+
+    exported = export_run(run, directory, name=name or MODEL_NAME, objective=objective, licence=licence)
+    console.print_export(exported, directory)
+
+
+@app.command()
 def serve(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Exported models: NAME/VERSION, by `export RUN DIR`.")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
     from genre_tagger.export.serving import Launch
+    from genre_tagger.exporting import Exported
     from genre_tagger.workflow import TrainingResult
 
 SHOWN_TAGS = 5
@@ -122,6 +123,19 @@ def print_launch(launch: "Launch", directory: Path) -> None:
         for server in launch.servers:
             say(f"  genre-tagger tag --server {shlex.quote(server)} --model {shlex.quote(model)} FILE...")
     sys.stdout.flush()
+
+
+def print_export(exported: "Exported", directory: Path) -> None:
+    """Where the version lies, which tags share a threshold, what to run next."""
+    thresholds = exported.thresholds
+    say(f"exported {exported.path}  (signatures, tags, thresholds, warm-up requests, model_card.md)")
+    say(f"thresholds for {thresholds.objective} on the {thresholds.split} clips; all tags: {thresholds.all_tags:.3f}")
+    if thresholds.from_all_tags:
+        say(
+            f"with fewer than {thresholds.min_positives} positives or negatives, so with the threshold of all tags: "
+            f"{', '.join(thresholds.from_all_tags)}"
+        )
+    say(f"next: genre-tagger serve {shlex.quote(str(directory))}")
 
 
 def _table(title: str, first_column: str) -> Table:
