@@ -186,6 +186,16 @@ def test_the_image_is_at_or_above_the_newest_model_s_tensorflow(models, written_
     assert f"tensorflow/serving:{image}" in prepared(models).command
 
 
+def test_the_kubernetes_example_of_the_guide_starts_the_same_server(models):
+    guide = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
+    deployment, service = yaml.safe_load_all(re.search(r"```yaml\n(.*?)```", guide, re.DOTALL)[1])
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    command = prepared(models).command
+    image = command.index(container["image"])
+    assert container["args"] == command[image + 1 :]
+    assert [port["port"] for port in service["spec"]["ports"]] == [8500, 8501]
+
+
 def test_an_ipv6_address(models):
     launch = prepared(models, "::1")
     assert "[::1]:8500:8500" in launch.command
