@@ -54,7 +54,7 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [[], ["prepare"], ["train"], ["evaluate"], ["tag"]])
+@pytest.mark.parametrize("command", [[], ["prepare"], ["train"], ["evaluate"], ["export"], ["serve"], ["tag"]])
 def test_help_answers_without_anything_heavy(command):
     code = (
         "import sys; from genre_tagger.cli import app\n"

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 from model_server import BROKEN, BUSY, FINE, REFUSE, SLOW, SLOW_SECONDS, TAGS, GrpcServer, RestServer, probabilities
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export import client as client_module
 from genre_tagger.export.client import Client
+from genre_tagger.tagging import Tagger
 
 RATE = 16_000
 STEP = 1 / 32768
@@ -289,6 +291,37 @@ def test_rest_needs_no_tensorflow():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stderr.strip() == ""
+
+
+class ExportedModel(GrpcServer):
+    """A server of the package's own signatures, as TensorFlow Serving would run them."""
+
+    def __init__(self, signatures):
+        super().__init__()
+        self._signatures = signatures
+
+    def answer(self, model, label, signature, items):
+        outputs = self._signatures[signature](audio=tf.constant(items))
+        return {name: _plain(value.numpy()) for name, value in outputs.items()}
+
+
+def _plain(array):
+    return np.char.decode(array.astype(bytes), "utf-8").tolist() if array.dtype == object else array.tolist()
+
+
+def test_the_exported_model_tags_as_its_run_does(signatures, run, tmp_path):
+    rng = np.random.default_rng(3)
+    files = [tmp_path / f"{number}.wav" for number in range(3)]
+    for file, seconds in zip(files, (0.3, 1.0, 2.3), strict=True):
+        soundfile.write(file, rng.normal(0, 0.1, round(seconds * 12_000)), 12_000, subtype="PCM_16")
+    server = ExportedModel(signatures)
+    served, local = (dict(tagger.tag_files(files)) for tagger in (Client(server.address), Tagger.of_run(run.path)))
+    for file in files:
+        assert served[file] == pytest.approx(dict(list(local[file].items())[:5]), abs=1e-4)
+    garbage, good = Client(server.address).predict("wav", [b"not WAV", files[1].read_bytes()])
+    assert "WAV" in garbage.error and not garbage.probabilities.any()
+    assert good.top == pytest.approx(served[files[1]], abs=1e-6)
+    server.stop()
 
 
 def test_the_command_prints_tags_as_a_table_or_json(server, tmp_path):
