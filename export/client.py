@@ -129,7 +129,7 @@ class Client:
         outputs = self._patiently(lambda: self._transport.predict(signature, audio, self._timeout_seconds))
         try:
             return _answers(outputs, len(audio))
-        except (KeyError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise UserError(
                 f"{self.server}: its answer is not that of a tagger's signature {signature} ({error})"
             ) from None
@@ -196,7 +196,9 @@ def _ranking(answer: Answer) -> list[int]:
 
 
 def _answers(outputs: dict[str, Any], count: int) -> list[Answer]:
-    """Checks an answer's form and takes it apart; raises KeyError, TypeError or ValueError where it is another's."""
+    """Checks an answer's form and takes it apart; raises TypeError or ValueError where it is another's."""
+    if missing := sorted({"probabilities", "top_scores", "top_tags", "error"} - set(outputs)):
+        raise ValueError(f"no {', '.join(missing)}")
     probabilities = np.asarray(outputs["probabilities"], np.float32)
     scores = np.asarray(outputs["top_scores"], np.float32)
     names, errors = np.asarray(outputs["top_tags"], np.str_), np.asarray(outputs["error"], np.str_)
