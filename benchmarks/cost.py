@@ -96,7 +96,8 @@ def spaced(track: Track, count: int, config: Config) -> Request:
     """Windows with equal gaps between them and to the track's ends; one is the centre."""
     size = config.window_samples
     gap = (len(track.samples) - count * size) / (count + 1)  # negative where they overlap
-    starts = np.rint([gap + number * (size + gap) for number in range(count)]).clip(0, len(track.samples) - size).astype(int)
+    starts = np.rint([gap + number * (size + gap) for number in range(count)])
+    starts = starts.clip(0, len(track.samples) - size).astype(int)
     return "pcm16", [track.samples[start : start + size].astype("<i2").tobytes() for start in starts]
 
 

@@ -1,27 +1,21 @@
 """Asks a model server for the tags of audio files; needs no file of the model."""
 
-import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import soundfile
 
-from genre_tagger.data.decode import Undecodable, decode, sample_rate_of, to_pcm16
+from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
-from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, MODEL_NAME, TOP_TAGS, WAV_MAX_SECONDS, WAV_RATES_HZ
+from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
+from genre_tagger.export.pieces import Piece, batches_of, pieces_of
 from genre_tagger.export.transport import Busy, open_transport
 
-MAX_ITEMS = ALLOWED_BATCH_SIZES[-1]  # a server with batching refuses more in one request
-# Room for the longest piece (10 minutes of 16 bits at 48 kHz); thirty times less than gRPC could carry, so that a
-# request is repeated cheaply and a server holds little of it.
-MAX_REQUEST_BYTES = 64_000_000
 MAX_WAIT_SECONDS = 8.0
 SCORE_TOLERANCE = 1e-4
 
@@ -41,17 +35,6 @@ class Answer:
     error: str
     probabilities: np.ndarray
     top: dict[str, float]
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A file, or 10 minutes at most of one; where it has no usable audio, the reason instead of a WAV."""
-
-    file: int
-    path: Path
-    samples: int = 0
-    wav: bytes = b""
-    problem: str = ""
 
 
 class Client:
@@ -110,8 +93,8 @@ class Client:
         Raises:
             UserError: the server cannot be reached, refuses or answers nonsense.
         """
-        pieces = (piece for number, path in enumerate(paths) for piece in _pieces(number, path))
-        answered = (pair for batch in _batches(pieces) for pair in self._answered(batch))
+        pieces = (piece for number, path in enumerate(paths) for piece in pieces_of(number, path))
+        answered = (pair for batch in batches_of(pieces) for pair in self._answered(batch))
         for _, group in groupby(answered, key=lambda pair: pair[0].file):
             of_file = list(group)
             yield of_file[0][0].path, _merged(of_file)
@@ -134,7 +117,7 @@ class Client:
                 f"{self.server}: its answer is not that of a tagger's signature {signature} ({error})"
             ) from None
 
-    def _answered(self, batch: list[_Piece]) -> Iterator[tuple[_Piece, Answer]]:
+    def _answered(self, batch: list[Piece]) -> Iterator[tuple[Piece, Answer]]:
         audio = [piece.wav for piece in batch if not piece.problem]
         answers = iter(self.predict("wav", audio) if audio else ())
         for piece in batch:
@@ -151,34 +134,7 @@ class Client:
         raise UserError(f"{self.server}: not available, {self._attempts} attempts: {reason}")
 
 
-def _pieces(number: int, path: Path) -> Iterator[_Piece]:
-    """A file as mono 16-bit WAVs of 10 minutes at most, at its own rate or the next one up that servers accept."""
-    try:
-        native_hz = sample_rate_of(path)
-        rate = min((rate for rate in WAV_RATES_HZ if rate >= native_hz), default=WAV_RATES_HZ[-1])
-        waveform = decode(path, rate)
-    except Undecodable as problem:
-        yield _Piece(number, path, problem=str(problem))
-        return
-    for part in np.array_split(waveform, math.ceil(len(waveform) / (WAV_MAX_SECONDS * rate))):
-        buffer = BytesIO()
-        soundfile.write(buffer, to_pcm16(part), rate, format="WAV", subtype="PCM_16")
-        yield _Piece(number, path, len(part), buffer.getvalue())
-
-
-def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    batch, size = [], 0
-    for piece in pieces:
-        if batch and (len(batch) == MAX_ITEMS or size + len(piece.wav) > MAX_REQUEST_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(piece)
-        size += len(piece.wav)
-    if batch:
-        yield batch
-
-
-def _merged(answered: Sequence[tuple[_Piece, Answer]]) -> dict[str, float] | Undecodable:
+def _merged(answered: Sequence[tuple[Piece, Answer]]) -> dict[str, float] | Undecodable:
     """One file's tags from those of its pieces."""
     if errors := [answer.error for _, answer in answered if answer.error]:
         return Undecodable(errors[0])

@@ -22,6 +22,7 @@ from genre_tagger.cli import app, main
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export import client as client_module
+from genre_tagger.export import pieces
 from genre_tagger.export.client import Client
 from genre_tagger.tagging import Tagger
 
@@ -111,7 +112,7 @@ def test_many_files_go_in_requests_of_32_and_come_back_in_order(server, tmp_path
 
 def test_requests_stay_under_their_limit_of_bytes(server, tmp_path, monkeypatch):
     files = [tone(tmp_path / f"{number}.wav", 0.5) for number in range(5)]
-    monkeypatch.setattr(client_module, "MAX_REQUEST_BYTES", 2 * files[0].stat().st_size)
+    monkeypatch.setattr(pieces, "MAX_REQUEST_BYTES", 2 * files[0].stat().st_size)
     assert len(list(Client(server.address).tag_files(files))) == 5
     assert [len(items) for *_, items in server.requests] == [2, 2, 1]
 
