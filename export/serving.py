@@ -1,5 +1,7 @@
 """Starts TensorFlow Serving on a directory of exported models, or says how Docker does."""
 
+import csv
+import io
 import os
 import shutil
 from collections.abc import Sequence
@@ -181,12 +183,19 @@ def _container(directory: Path, releases: dict[str, tuple[int, ...]], listening:
         f"{host}:{listening.rest_port}:{CONTAINER_REST_PORT}",
     ]
     flags = server_flags(CONTAINER_ROOT)
-    mount = f"type=bind,source={directory},target={CONTAINER_ROOT},readonly"
-    command = ["docker", "run", "--rm", "-p", ports[0], "-p", ports[1], "--mount", mount, image, *flags]
+    command = ["docker", "run", "--rm", "-p", ports[0], "-p", ports[1], "--mount", _mount(directory), image, *flags]
     files = configuration(directory, list(releases), CONTAINER_ROOT, cores)
     files[COMPOSE_NAME] = HEADER + _compose(image, ports, flags)
     note = f"metrics: {servers[1]}{PROMETHEUS_PATH}"
     return Launch(command, False, files, servers, list(releases), note)
+
+
+def _mount(directory: Path) -> str:
+    """Docker reads this as CSV: a path with a comma in it is quoted."""
+    text = io.StringIO()
+    fields = ("type=bind", f"source={directory}", f"target={CONTAINER_ROOT}", "readonly")
+    csv.writer(text, lineterminator="").writerow(fields)
+    return text.getvalue()
 
 
 def _servers(host: str, listening: Listening) -> list[str]:

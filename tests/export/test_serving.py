@@ -1,5 +1,6 @@
 """The files that a server reads, parsed back by protos, and how it is started: a fake program, or Docker's words."""
 
+import csv
 import json
 import re
 import shlex
@@ -166,6 +167,12 @@ def test_docker_publishes_on_loopback_and_mounts_the_models_for_reading(models):
         assert (models / Path(flags[name]).relative_to("/models")).is_file()
     assert flags["enable_batching"] == flags["allow_version_labels_for_unavailable_models"] == "true"
     assert launch.servers == ["127.0.0.1:8500", "http://127.0.0.1:8501"]
+
+
+def test_a_comma_in_the_path_is_quoted_for_docker(tmp_path, models):
+    write_model(tmp_path / "rock, jazz/tagger/1")
+    mount = prepared(tmp_path / "rock, jazz").command[8]
+    assert next(csv.reader([mount])) == ["type=bind", f"source={tmp_path}/rock, jazz", "target=/models", "readonly"]
 
 
 def test_compose_says_the_same_as_the_command(models):
