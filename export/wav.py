@@ -89,7 +89,7 @@ def read_header(audio: tf.Tensor) -> WavHeader:
     )
 
 
-def read_mono(audio: tf.Tensor, header: WavHeader, start: tf.Tensor, count: int) -> tf.Tensor:
+def read_mono(audio: tf.Tensor, header: WavHeader, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Decodes `count` frames from frame `start` on: float32 [count], the mean of the channels, full scale 1.
 
     What lies before the first or behind the last frame of the file is zero.
@@ -100,8 +100,8 @@ def read_mono(audio: tf.Tensor, header: WavHeader, start: tf.Tensor, count: int)
     data = tf.strings.substr(audio, header.data_at + first * frame_bytes, (end - first) * frame_bytes)
     samples = tf.switch_case(header.encoding, [lambda decode=decode: decode(data) for decode in _DECODERS])
     mono = tf.reduce_mean(tf.reshape(samples, [-1, header.channels]), axis=1)
-    padded = tf.pad(mono, [[tf.minimum(first - start, count), tf.minimum(start + count - end, count)]])
-    return tf.ensure_shape(padded[:count], [count])
+    before = tf.clip_by_value(first - start, 0, count)
+    return tf.pad(mono, [[before, count - before - (end - first)]])
 
 
 _RATES = ", ".join(str(rate) for rate in WAV_RATES_HZ)

@@ -1,6 +1,7 @@
 """Everything that the command line prints: progress bars, tables, what to run next."""
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
+    from genre_tagger.export.against import Comparison
     from genre_tagger.export.serving import Launch
     from genre_tagger.exporting import Exported
     from genre_tagger.workflow import TrainingResult
@@ -126,16 +128,37 @@ def print_launch(launch: "Launch", directory: Path) -> None:
 
 
 def print_export(exported: "Exported", directory: Path) -> None:
-    """Where the version lies, which tags share a threshold, what to run next."""
+    """Where the version lies, what was measured, which tags share a threshold, what to run next."""
     thresholds = exported.thresholds
-    say(f"exported {exported.path}  (signatures, tags, thresholds, warm-up requests, model_card.md)")
+    if exported.comparison:
+        print_comparison(exported.comparison)
     say(f"thresholds for {thresholds.objective} on the {thresholds.split} clips; all tags: {thresholds.all_tags:.3f}")
     if thresholds.from_all_tags:
         say(
             f"with fewer than {thresholds.min_positives} positives or negatives, so with the threshold of all tags: "
             f"{', '.join(thresholds.from_all_tags)}"
         )
+    if exported.onnx_difference is not None:
+        say(f"largest difference of a probability, ONNX Runtime to TensorFlow: {exported.onnx_difference:.1e}")
+        say(f"exported {exported.path}  (model.onnx, tags, thresholds, difference.json, model_card.md)")
+        return
+    say(f"exported {exported.path}  (signatures, tags, thresholds, warm-up requests, model_card.md)")
     say(f"next: genre-tagger serve {shlex.quote(str(directory))}")
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Drift of each tag, the most flipped first."""
+    table = _table(f"against {comparison.old}, on {comparison.windows} windows of test clips", "tag")
+    for name in ("mean drift", "largest", "rank correlation", "decisions that flip"):
+        table.add_column(name, justify="right")
+    for tag, drift in sorted(comparison.tags.items(), key=lambda entry: -entry[1].flips):
+        correlation = "undefined" if math.isnan(drift.rank_correlation) else f"{drift.rank_correlation:.4f}"
+        table.add_row(escape(tag), f"{drift.mean:.4f}", f"{drift.largest:.4f}", correlation, f"{drift.flips:.1%}")
+    _output.print(table)
+    for what, tags in (("new", comparison.added), ("gone", comparison.removed)):
+        if tags:
+            say(f"{what} tags, not compared: {', '.join(tags)}")
+    say(f"decisions that flip: {comparison.flips:.1%}")
 
 
 def _table(title: str, first_column: str) -> Table:

@@ -128,9 +128,28 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
     """
     _check_backend()
     run, config = open_run(run_path)
-    dataset = _dataset_of(run, config, workers, progress)
+    dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
         return evaluate_run(run, config, dataset, families)[0]
+
+
+def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
+    """The data that a run was trained on, prepared again if that was removed.
+
+    Raises:
+        UserError: its source is gone, or has changed since.
+    """
+    record = read_data(run)
+    options, data = SourceOptions(**record["source"]), Path(record["data"])
+    if record["stream"]:
+        dataset, _ = stream_dataset(_open(options, data, workers, progress), config.frontend.sample_rate)
+    elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
+        dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
+    else:
+        dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
+    if dataset.hash != record["hash"]:
+        raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
+    return dataset
 
 
 def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar) -> Source:
@@ -150,21 +169,6 @@ def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:
     """The source for the run directory, with paths that hold wherever it is evaluated from."""
     places = {name: path.resolve() for name in ("root", "table") if (path := getattr(options, name)) is not None}
     return {"source": json.loads(options.model_copy(update=places).model_dump_json()), "data": str(data.resolve())}
-
-
-def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
-    """The data that a run was trained on, prepared again if that was removed."""
-    record = read_data(run)
-    options, data = SourceOptions(**record["source"]), Path(record["data"])
-    if record["stream"]:
-        dataset, _ = stream_dataset(_open(options, data, workers, progress), config.frontend.sample_rate)
-    elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
-        dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
-    else:
-        dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
-    if dataset.hash != record["hash"]:
-        raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
-    return dataset
 
 
 def _describe(manifest: Manifest) -> str:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from genre_tagger.config import parse_config
 from genre_tagger.evaluation.predictions import Predictions, write_predictions
 from genre_tagger.evaluation.report import evaluate_predictions
-from genre_tagger.exporting import export
+from genre_tagger.exporting import export_savedmodel
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import create_run
 
@@ -118,7 +118,7 @@ def run(tmp_path_factory, config, model):
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, run):
     """The directory of version 1."""
-    return export(run.path, tmp_path_factory.mktemp("models")).path
+    return export_savedmodel(run.path, tmp_path_factory.mktemp("models"), workers=1, progress=None).path
 
 
 @pytest.fixture(scope="session")
