@@ -25,7 +25,7 @@ from genre_tagger.export.versions import add_version, check_name, check_versions
 from genre_tagger.export.warmup import write_warmup
 from genre_tagger.models.tagger import load_tagger
 from genre_tagger.run import RunDirectory, open_run, read_data
-from genre_tagger.workflow import ProgressBar, dataset_of_run
+from genre_tagger.workflow import ProgressBar, check_backend, dataset_of_run
 
 GOLDEN_WINDOWS = 256  # of the test clips, when two models are compared
 
@@ -65,6 +65,7 @@ class ExportedRun:
         Raises:
             UserError: it is none, or the objective is unknown.
         """
+        check_backend()
         run, config = open_run(path)
         for needed in (run.predictions, run.metrics):
             if not needed.exists():

@@ -90,7 +90,7 @@ def train(
     Raises:
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
-    _check_backend()
+    check_backend()
     check_run(run_path, config)
     build_tagger(config, num_tags=1)  # refuses sizes that do not fit together before anything long begins
     if stream:
@@ -126,7 +126,7 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
     Raises:
         UserError: no such run, or its data is not there any more.
     """
-    _check_backend()
+    check_backend()
     run, config = open_run(run_path)
     dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
@@ -152,17 +152,18 @@ def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: Pr
     return dataset
 
 
-def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar) -> Source:
-    with progress("rendering songs") as on_progress:
-        return open_source(options, data, workers, on_progress)
-
-
-def _check_backend() -> None:
+def check_backend() -> None:
+    """Raises UserError where Keras runs on another backend than TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         raise UserError(
             f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
             "tf.data (the models alone run on other backends)"
         )
+
+
+def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar) -> Source:
+    with progress("rendering songs") as on_progress:
+        return open_source(options, data, workers, on_progress)
 
 
 def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:
