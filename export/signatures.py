@@ -35,17 +35,15 @@ class ServedTagger(tf.Module):
     def __init__(self, model: keras.Model, config: Config, tags: tuple[str, ...]):
         super().__init__()
         self.weights = [variable.value for variable in model.variables]
-        self._samples, self._rate_hz, self._pooling = (
-            config.window_samples,
-            config.frontend.sample_rate,
-            config.window.pooling,
-        )
-        self._tags = tags
+        self._samples, self._rate_hz = config.window_samples, config.frontend.sample_rate
+        self._pooling, self._tags = config.window.pooling, tags
         self._all_windows = config.model_copy(update={"window": config.window.model_copy(update={"evaluate": "all"})})
-        # Functions that all signatures call, so that the graph holds model and reader once.
+        # Functions that all signatures call, so that the graph holds model and reader once; behind a plain function,
+        # since a module saves those that it sees a second time.
         windows = tf.TensorSpec([None, self._samples], tf.float32)
-        self._score = tf.function(lambda batch: tuple(model(batch, training=False)), input_signature=[windows])
-        self._read = waveform_reader(self._rate_hz)
+        score = tf.function(lambda batch: tuple(model(batch, training=False)), input_signature=[windows])
+        read = waveform_reader(self._rate_hz)
+        self._score, self._read = (lambda batch: score(batch)), (lambda audio: read(audio))
 
     def signatures(self) -> dict[str, Callable]:
         """A concrete function for each signature, with its input named."""
