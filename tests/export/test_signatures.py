@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from genre_tagger.data.decode import decode, to_pcm16
 from genre_tagger.export.contract import SIGNATURES, WAV_RATES_HZ
+from genre_tagger.export.signatures import ServedTagger
 
 
 def ask(signatures, name, items):
@@ -85,26 +86,30 @@ def test_embed_is_what_the_last_layer_reads(signatures, model, windows, predict)
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), predict(windows), atol=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate_hz", WAV_RATES_HZ)
-def test_wav_scores_as_through_the_twin_of_its_filter(signatures, predict, config, to_wav, rate_hz, channels, tones):
-    samples = tones(rate_hz, 1.23, channels)
-    answer = ask(signatures, "wav", [to_wav(samples, rate_hz, "FLOAT")])
-    assert answer["error"] == [""]
-    twin = resampled_by_twin(samples.mean(axis=1), rate_hz, config.frontend.sample_rate)
-    scores = predict(all_windows(twin, config)[0])
-    assert len(scores) == 5
-    np.testing.assert_allclose(answer["probabilities"][0], scores.mean(axis=0), atol=1e-3)
+def test_wav_scores_as_through_the_twin_of_its_filter(signatures, predict, config, to_wav, tones):
+    """At every rate, mono and stereo; in one request, since each test makes TensorFlow prepare its graphs anew."""
+    kinds = [(rate_hz, channels) for rate_hz in WAV_RATES_HZ for channels in (1, 2)]
+    clips = [tones(rate_hz, 1.23, channels, seed) for seed, (rate_hz, channels) in enumerate(kinds)]
+    files = [to_wav(clip, rate_hz, "FLOAT") for clip, (rate_hz, _) in zip(clips, kinds, strict=True)]
+    answer = ask(signatures, "wav", files)
+    assert answer["error"] == [""] * len(kinds)
+    for clip, (rate_hz, channels), served in zip(clips, kinds, answer["probabilities"], strict=True):
+        scores = predict(all_windows(resampled_by_twin(clip.mean(axis=1), rate_hz, 12_000), config)[0])
+        assert len(scores) == 5
+        np.testing.assert_allclose(served, scores.mean(axis=0), atol=1e-3, err_msg=f"{rate_hz} Hz, {channels} channels")
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(0.3, 1), (0.5, 1), (0.51, 2), (0.7, 2), (25.3, 125)])
-def test_taggram_has_every_window_the_last_at_the_end(signatures, predict, config, to_wav, seconds, count, tones):
-    samples = tones(12_000, seconds)
-    answer = ask(signatures, "taggram", [to_wav(samples, 12_000, "FLOAT")])
-    windows, times = all_windows(samples[:, 0], config)
-    assert answer["num_windows"].tolist() == [count] == [len(windows)]
-    np.testing.assert_allclose(answer["times"][0], times, atol=1e-6)
-    np.testing.assert_allclose(answer["probabilities"][0], predict(windows), atol=1e-4)
+def test_taggram_has_every_window_the_last_at_the_end(signatures, predict, config, to_wav, tones):
+    counts = {0.3: 1, 0.5: 1, 0.51: 2, 0.7: 2, 25.3: 125}
+    clips = [tones(12_000, seconds) for seconds in counts]
+    answer = ask(signatures, "taggram", [to_wav(clip, 12_000, "FLOAT") for clip in clips])
+    assert answer["num_windows"].tolist() == list(counts.values())
+    for clip, count, times, scores in zip(
+        clips, counts.values(), answer["times"], answer["probabilities"], strict=True
+    ):
+        windows, expected_times = all_windows(clip[:, 0], config)
+        np.testing.assert_allclose(times[:count], expected_times, atol=1e-6)
+        np.testing.assert_allclose(scores[:count], predict(windows), atol=1e-4)
 
 
 def test_a_taggram_of_several_files_is_filled_with_zeros(signatures, to_wav, tones):
@@ -174,6 +179,38 @@ def test_files_of_a_batch_do_not_influence_each_other(signatures, to_wav, tones)
         alone = ask(signatures, "wav", [files[number]])
         np.testing.assert_allclose(together["probabilities"][number], alone["probabilities"][0], atol=1e-6)
     assert not together["probabilities"][[1, 3]].any()
+
+
+def test_every_bad_file_is_answered_and_the_next_request_works(signatures, to_wav, tones):
+    samples = tones(16_000, 0.8)
+    good = to_wav(samples, 16_000)
+    expected = {
+        b"": "not a WAV file",
+        b"ID3" + bytes(500): "not a WAV file",
+        good[:-50]: "truncated",
+        to_wav(samples, 16_000, "PCM_U8"): "8-bit PCM",
+        to_wav(samples, 16_000, "ALAW"): "compressed audio",
+        to_wav(np.tile(samples, 9), 16_000): "9 channels",
+        to_wav(samples, 1): "rate of 1 Hz",
+        to_wav(samples[:0], 16_000): "no samples",
+        to_wav(np.full((9000, 1), np.nan), 16_000, "FLOAT"): "NaN or infinity",
+        to_wav(np.zeros((9000, 2)), 44_100): "digital silence",
+        to_wav(np.full((9000, 1), 1e-6), 12_000, "FLOAT"): "digital silence",
+    }
+    for name in ("wav", "taggram"):
+        before = ask(signatures, name, [good])
+        answer = ask(signatures, name, list(expected))
+        assert [part in error for part, error in zip(expected.values(), answer["error"], strict=True)] == [True] * 11
+        assert not answer["probabilities"].any()
+        np.testing.assert_array_equal(ask(signatures, name, [good])["probabilities"], before["probabilities"])
+
+
+@pytest.mark.parametrize(("pooling", "expected"), [("mean", [0.5, 0.4]), ("max", [0.9, 0.7])])
+def test_windows_are_pooled_as_the_run_says(model, config, pooling, expected):
+    pooled = config.model_copy(update={"window": config.window.model_copy(update={"pooling": pooling})})
+    served = ServedTagger(model, pooled, ("rock", "jazz"))
+    np.testing.assert_allclose(served._pool(tf.constant([[0.1, 0.7], [0.9, 0.1]])), expected, atol=1e-6)
+    assert not served._pool(tf.zeros([0, 2])).numpy().any()
 
 
 @pytest.mark.parametrize("size", [0, 1, 11_998, 12_002])
