@@ -19,6 +19,7 @@ REQUIREMENTS = [
     "numpy>=1.26,<2; python_version < '3.13'",  # TensorFlow 2.17's own limit, said here so that pip need not search
     "numpy>=1.26; python_version >= '3.13'",
     "scikit-learn>=1.4",  # exact metrics, the logistic-regression floor, group splits
+    "scipy>=1.11",  # the export's resampling filters, rank correlation of two versions
     "soundfile>=0.13",  # decodes MP3, FLAC, Ogg and WAV 5 times faster than tensorflow-io
     "soxr>=0.5",  # resamples 30 times faster than tensorflow-io
     "midirenderer==0.1.3",  # renders the demo's music; pinned, since its bytes are the demo's
@@ -31,6 +32,9 @@ REQUIREMENTS = [
     "pyarrow>=15,<26; python_version < '3.13'",  # 26 needs NumPy 2, which TensorFlow 2.17 refuses
     "pyarrow>=15; python_version >= '3.13'",  # parquet
     "matplotlib>=3.8",
+    "tensorflow-serving-api>=2.17,<2.18; python_version < '3.13'",
+    "tensorflow-serving-api>=2.21; python_version >= '3.13'",  # protos and gRPC stubs of the model server
+    "requests>=2.31",  # the client's REST; TensorFlow and KerasTuner bring it anyway
     "tensorboard>=2.17,<2.18; python_version < '3.13'",
     "tensorboard>=2.17; python_version >= '3.13'",
 ]
@@ -63,6 +67,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
+        "onnx": ["tf2onnx>=1.17", "onnx==1.18.0", "onnxruntime>=1.20"],  # tf2onnx 1.17 fails with a later onnx
         "test": ["pytest>=8", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'"],
     },
     entry_points={"console_scripts": ["genre-tagger=genre_tagger.cli:main"]},

@@ -225,29 +225,104 @@ def evaluate(
 
 @app.command()
 def tag(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
-    files: Annotated[list[Path], typer.Argument(help="Audio files: MP3, FLAC, Ogg or WAV.")],
-    top: Annotated[int, typer.Option(min=1, help="Tags to show.")] = 5,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[RUN] FILE...", help="A run directory, unless there is --server; audio files: MP3, FLAC, Ogg, WAV."
+        ),
+    ],
+    server: Annotated[
+        str | None, typer.Option(help="Ask a model server: HOST:PORT or unix:PATH for gRPC, http://HOST:PORT for REST.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model's name on the server; 'tagger' by default.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that the server may take for a request.")] = 60,
+    top: Annotated[int, typer.Option(min=1, help="Tags to show; a server names 5 at most.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a file, one a line.")] = False,
 ) -> None:
     """Print the top tags of audio files. Files without usable audio are named at the end, and the exit code is 1."""
-    missing = [file for file in files if not file.is_file()]
-    if missing:
+    run, files = (None, paths) if server else (paths[0], paths[1:])
+    if not files:
+        raise UserError(
+            f"tag: found {run} alone, expected a run directory and audio files, or --server and audio files"
+        )
+    if missing := [file for file in files if not file.is_file()]:
         raise UserError(f"{missing[0]}: no such file, expected an audio file")
+    if model and not server:
+        raise UserError("--model: goes with --server; a run has one model")
     from genre_tagger import console
     from genre_tagger.data.decode import Undecodable
-    from genre_tagger.tagging import Tagger
 
-    tagger = Tagger.of_run(run)
     broken = []
-    for file in files:
-        try:
-            console.print_tags(file, tagger.tag(file), top, as_json)
-        except Undecodable as error:
-            broken.append(f"{file}: {error}")
+    for file, outcome in _tagger(run, server, model, timeout, top).tag_files(files):
+        if isinstance(outcome, Undecodable):
+            broken.append(f"{file}: {outcome}")
+        else:
+            console.print_tags(file, outcome, top, as_json)
     for line in broken:
         typer.echo(line, err=True)
     raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="For NAME/VERSION; what `serve DIR` serves.")],
+    name: Annotated[str | None, typer.Option(help="Of the model; 'tagger' by default.")] = None,
+    objective: Annotated[
+        str, typer.Option(help="Of the thresholds: f1, youden, or precision:P (most recall at that precision).")
+    ] = "f1",
+    licence: Annotated[str | None, typer.Option(help="Of the training audio, for the model card.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="An older version, DIR/NAME/VERSION, to compare with before publishing.")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of decisions that may flip (0.05): beyond, exit code 1.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="savedmodel or onnx.")] = "savedmodel",
+    workers: Workers = None,
+) -> None:
+    """Write a run's best model as the next version of a SavedModel that takes raw audio, for TensorFlow Serving."""
+    if format_ not in ("savedmodel", "onnx"):
+        raise UserError(f"--format: found {format_!r}, expected savedmodel or onnx")
+    if against and format_ == "onnx":
+        raise UserError("--against: goes with --format savedmodel; an ONNX export prints its own difference")
+    if limit is not None and not against:
+        raise UserError("--limit: goes with --against")
+    from genre_tagger import console, exporting
+    from genre_tagger.export.contract import MODEL_NAME
+
+    common = {"name": name or MODEL_NAME, "objective": objective, "licence": licence}
+    common |= {"workers": workers or _cores(), "progress": console.progress_bar}
+    try:
+        if format_ == "onnx":
+            exported = exporting.export_onnx(run, directory, **common)
+        else:
+            limit = 0.05 if limit is None else limit
+            exported = exporting.export_savedmodel(run, directory, **common, against=against, limit=limit)
+    except exporting.Drifted as drifted:
+        console.print_comparison(drifted.comparison)
+        typer.echo(f"nothing was exported: {drifted.comparison.flips:.1%} of decisions flip, over --limit {limit:g}")
+        raise typer.Exit(1) from None
+    console.print_export(exported, directory)
+
+
+@app.command()
+def serve(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Exported models: NAME/VERSION, by `export RUN DIR`.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port for gRPC.")] = 8500,
+    rest_port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port for REST and metrics.")] = 8501,
+) -> None:
+    """Serve exported models: start tensorflow_model_server, or print the Docker command where it is not installed."""
+    from genre_tagger import console
+    from genre_tagger.export import serving
+
+    launch = serving.prepare_server(directory, serving.Listening.at(host, port, rest_port), _cores())
+    console.print_launch(launch, directory)
+    if launch.installed:
+        serving.start_server(launch)
 
 
 def main() -> None:
@@ -272,6 +347,20 @@ def _source_options(source: str, root: Path | None, table: Path | None, songs: i
     if source not in SOURCES:
         raise UserError(f"SOURCE: unknown source {source!r}; expected one of {', '.join(SOURCES)}")
     return SourceOptions(source=source, root=root, table=table, songs=songs or DEMO_SONGS, seed=seed)
+
+
+def _tagger(run: Path | None, server: str | None, model: str | None, timeout: float, top: int):
+    from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
+
+    if server is None:
+        from genre_tagger.tagging import Tagger
+
+        return Tagger.of_run(run)
+    if top > TOP_TAGS:
+        raise UserError(f"--top: found {top}, expected {TOP_TAGS} at most: a server names no more")
+    from genre_tagger.export.client import Client
+
+    return Client(server, model or MODEL_NAME, timeout_seconds=timeout)
 
 
 def _cores() -> int:

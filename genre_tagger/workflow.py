@@ -1,7 +1,6 @@
 """What each command does, from options to results: source, data, training, evaluation. The command line prints it."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +129,7 @@ def open_data(
     Raises:
         UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
     """
-    _check_backend()
+    check_backend()
     if stream:
         dataset, rejected = _stream(options, config, data, workers, progress)
         prepared = None
@@ -172,11 +171,39 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
     Raises:
         UserError: no such run, or its data is not there any more.
     """
-    _check_backend()
+    check_backend()
     run, config = open_run(run_path)
-    dataset = _dataset_of(run, config, workers, progress)
+    dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
         return evaluate_run(run, config, dataset, families)[0]
+
+
+def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
+    """The data that a run was trained on, prepared again if that was removed.
+
+    Raises:
+        UserError: its source is gone, or has changed since.
+    """
+    record = read_data(run)
+    options, data = SourceOptions(**record["source"]), Path(record["data"])
+    if record["stream"]:
+        dataset, _ = _stream(options, config, data, workers, progress)
+    elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
+        dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
+    else:
+        dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
+    if dataset.hash != record["hash"]:
+        raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
+    return dataset
+
+
+def check_backend() -> None:
+    """Raises UserError where Keras runs on another backend than TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
+            "tf.data (the models alone run on other backends)"
+        )
 
 
 def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar) -> Source:
@@ -192,33 +219,10 @@ def _stream(
         return stream_dataset(source, config.frontend.sample_rate, on_progress)
 
 
-def _check_backend() -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
-            "tf.data (the models alone run on other backends)"
-        )
-
-
 def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:
     """The source for the run directory, with paths that hold wherever it is evaluated from."""
     places = {name: path.resolve() for name in ("root", "table") if (path := getattr(options, name)) is not None}
     return {"source": json.loads(options.model_copy(update=places).model_dump_json()), "data": str(data.resolve())}
-
-
-def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
-    """The data that a run was trained on, prepared again if that was removed."""
-    record = read_data(run)
-    options, data = SourceOptions(**record["source"]), Path(record["data"])
-    if record["stream"]:
-        dataset, _ = _stream(options, config, data, workers, progress)
-    elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
-        dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
-    else:
-        dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
-    if dataset.hash != record["hash"]:
-        raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
-    return dataset
 
 
 def _describe(manifest: Manifest) -> str:
@@ -235,7 +239,7 @@ def _decoding_errors(stream: bool) -> Iterator[None]:
     except tf.errors.InvalidArgumentError as error:
         if not stream:
             raise
-        reason = re.split("assertion failed: |ValueError: ", error.message, maxsplit=1)[-1].splitlines()[0]
+        reason = error.message.split("ValueError: ", maxsplit=1)[-1].splitlines()[0]
         raise UserError(
             f"--stream: a file cannot be decoded any more: {reason}; the same command checks all files and goes on"
         ) from error

@@ -50,6 +50,12 @@ def decode(path: Path, sample_rate: int) -> np.ndarray:
     return np.clip(waveform, -1, 1, out=waveform) if peak > 1 else waveform
 
 
+def sample_rate_of(path: Path) -> int:
+    """The rate that an audio file has, in Hz; raises Undecodable as `decode` does."""
+    with _opened(path) as file:
+        return file.samplerate
+
+
 def to_pcm16(waveform: np.ndarray) -> np.ndarray:
     """Rounds float [samples] in [-1, 1] to little-endian int16 [samples]; divide by 32768 to go back."""
     steps = waveform * PCM16_SCALE
