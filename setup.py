@@ -14,14 +14,14 @@ REQUIREMENTS = [
     "tensorflow-io==0.37.1; python_version < '3.13'",
     "tensorflow>=2.21; python_version >= '3.13'",
     "keras>=3.12",
-    "keras-tuner>=1.4.8",
+    "keras-tuner>=1.4.8,<1.5",  # tuning/ reaches below its public surface for what survives a kill
     "librosa>=0.10.2",  # the mel filter bank
     "numpy>=1.26,<2; python_version < '3.13'",  # TensorFlow 2.17's own limit, said here so that pip need not search
     "numpy>=1.26; python_version >= '3.13'",
     "scikit-learn>=1.4",  # exact metrics, the logistic-regression floor, group splits
     "iterative-stratification>=0.1.9",  # deals groups to splits with alike shares of every tag
-    "requests>=2.31",  # downloads; TensorFlow brings it too
     "tenacity>=8.2",  # tries a download again, its body too, which urllib3's own Retry leaves out
+    "scipy>=1.11",  # the export's resampling filters, rank correlation of two versions
     "soundfile>=0.13",  # decodes MP3, FLAC, Ogg and WAV 5 times faster than tensorflow-io
     "soxr>=0.5",  # resamples 30 times faster than tensorflow-io
     "midirenderer==0.1.3",  # renders the demo's music; pinned, since its bytes are the demo's
@@ -34,6 +34,9 @@ REQUIREMENTS = [
     "pyarrow>=15,<26; python_version < '3.13'",  # 26 needs NumPy 2, which TensorFlow 2.17 refuses
     "pyarrow>=15; python_version >= '3.13'",  # parquet
     "matplotlib>=3.8",
+    "tensorflow-serving-api>=2.17,<2.18; python_version < '3.13'",
+    "tensorflow-serving-api>=2.21; python_version >= '3.13'",  # protos and gRPC stubs of the model server
+    "requests>=2.31",  # downloads, the client's REST; TensorFlow and KerasTuner bring it anyway
     "tensorboard>=2.17,<2.18; python_version < '3.13'",
     "tensorboard>=2.17; python_version >= '3.13'",
 ]
@@ -59,10 +62,15 @@ setup(
         "genre_tagger.tuning",
     ],
     package_dir={"genre_tagger.tuning": "tuning", "genre_tagger.export": "export"},
-    package_data={"genre_tagger.presets": ["*.yaml"], "genre_tagger.evaluation": ["*.tsv"]},
+    package_data={
+        "genre_tagger.presets": ["*.yaml"],
+        "genre_tagger.evaluation": ["*.tsv"],
+        "genre_tagger.tuning": ["spaces/*.yaml"],
+    },
     install_requires=REQUIREMENTS,
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
+        "onnx": ["tf2onnx>=1.17", "onnx==1.18.0", "onnxruntime>=1.20"],  # tf2onnx 1.17 fails with a later onnx
         "test": ["pytest>=8", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'"],
     },
     entry_points={"console_scripts": ["genre-tagger=genre_tagger.cli:main"]},

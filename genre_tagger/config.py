@@ -216,7 +216,7 @@ def parse_config(values: dict[str, Any]) -> Config:
 def _read_preset(name: str) -> dict[str, Any]:
     names = preset_names()
     if name not in names:
-        raise UserError(f"--preset: unknown preset {name!r}{_nearest(name, names)}")
+        raise UserError(f"--preset: unknown preset {name!r}{nearest(name, names)}")
     return _with_parent((resources.files("genre_tagger.presets") / f"{name}.yaml").read_text(encoding="utf-8"), name)
 
 
@@ -270,7 +270,7 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         known = _fields_of(location[:-1])
-        return f"config key {key!r}: unknown{_nearest(location[-1], known)}"
+        return f"config key {key!r}: unknown{nearest(location[-1], known)}"
     if first["type"] in ("model_type", "dict_type"):
         expected = "a section of keys"
     else:
@@ -285,6 +285,7 @@ def _fields_of(location: list[str]) -> list[str]:
     return list(type(section).model_fields)
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a message on an unknown name: the closest known ones, or all."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else f"; expected one of {', '.join(known)}"

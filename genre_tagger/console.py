@@ -1,6 +1,9 @@
 """Everything that the command line prints: progress bars, tables, what to run next."""
 
 import json
+import math
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +27,16 @@ from rich.table import Table
 if TYPE_CHECKING:
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
+    from genre_tagger.export.against import Comparison
+    from genre_tagger.export.serving import Launch
+    from genre_tagger.exporting import Exported
+    from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
 
 SHOWN_TAGS = 5
 EXAMPLES = 3
+BEST_TRIALS = 5
+TRIAL_COLUMNS = {"val_auc": ".4f", "val_pr_auc": ".4f", "parameters": ",.0f", "inference_ms": ".2f", "seconds": ".0f"}
 
 _output = Console(highlight=False, soft_wrap=True)
 _errors = Console(stderr=True)
@@ -94,6 +103,28 @@ def print_training(result: "TrainingResult") -> None:
     say("  genre-tagger train folder --root MUSIC   your own music, with MUSIC/tags.csv")
 
 
+def print_tuning(result: "TuningResult") -> None:
+    """The best trials, what the winner is made of, what to run next."""
+    table = result.table
+    done = table[table["status"] == "completed"]
+    if result.training:
+        print_training(result.training)
+    best = done[done["in_space"]].sort_values(result.objective, ascending=False, kind="stable").head(BEST_TRIALS)
+    shown = _table(f"{len(done)} trials completed, {len(table) - len(done)} failed; the best", "trial")
+    for name in TRIAL_COLUMNS:
+        shown.add_column(name.replace("_", " "), justify="right")
+    for row in best.to_dict("records"):
+        shown.add_row(row["trial"], *(f"{row[name]:{form}}" for name, form in TRIAL_COLUMNS.items()))
+    _output.print(shown)
+    say(f"winner: trial {result.best.trial}, {result.objective} {result.best.scores[result.objective]:.4f}")
+    for name, value in result.best.values.items():
+        say(f"  {name}: {value}")
+    say(f"all trials: {result.directory.table}  (plots in {result.directory.report})")
+    say("next:")
+    say(f"  genre-tagger train --config {result.directory.best}")
+    say(f"  tensorboard --logdir {result.directory.trials}")
+
+
 def print_report(report: dict[str, Any]) -> None:
     """The macro figures with the floor, the families, the best and the worst tags."""
     _output.print(_figure_table(report))
@@ -117,6 +148,55 @@ def print_tags(file: Path, scores: dict[str, float], top: int, as_json: bool) ->
     for tag, score in best.items():
         table.add_row(escape(tag), f"{score:.3f}")
     _output.print(table)
+
+
+def print_launch(launch: "Launch", directory: Path) -> None:
+    """What was written, how the server is started and asked; all of it at once, before a server takes over."""
+    say(f"written into {directory}: {', '.join(launch.files)}")
+    say("starting:" if launch.installed else "tensorflow_model_server is not installed here; with Docker, run")
+    say(f"  {shlex.join(launch.command)}")
+    if not launch.installed:
+        say(f"or: docker compose -f {shlex.quote(str(directory / 'compose.yaml'))} up")
+    say(launch.note)
+    say("then, for each of its models:")
+    for model in launch.models:
+        for server in launch.servers:
+            say(f"  genre-tagger tag --server {shlex.quote(server)} --model {shlex.quote(model)} FILE...")
+    sys.stdout.flush()
+
+
+def print_export(exported: "Exported", directory: Path) -> None:
+    """Where the version lies, what was measured, which tags share a threshold, what to run next."""
+    thresholds = exported.thresholds
+    if exported.comparison:
+        print_comparison(exported.comparison)
+    say(f"thresholds for {thresholds.objective} on the {thresholds.split} clips; all tags: {thresholds.all_tags:.3f}")
+    if thresholds.from_all_tags:
+        say(
+            f"with fewer than {thresholds.min_positives} positives or negatives, so with the threshold of all tags: "
+            f"{', '.join(thresholds.from_all_tags)}"
+        )
+    if exported.onnx_difference is not None:
+        say(f"largest difference of a probability, ONNX Runtime to TensorFlow: {exported.onnx_difference:.1e}")
+        say(f"exported {exported.path}  (model.onnx, tags, thresholds, difference.json, model_card.md)")
+        return
+    say(f"exported {exported.path}  (signatures, tags, thresholds, warm-up requests, model_card.md)")
+    say(f"next: genre-tagger serve {shlex.quote(str(directory))}")
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Drift of each tag, the most flipped first."""
+    table = _table(f"against {comparison.old}, on {comparison.windows} windows of test clips", "tag")
+    for name in ("mean drift", "largest", "rank correlation", "decisions that flip"):
+        table.add_column(name, justify="right")
+    for tag, drift in sorted(comparison.tags.items(), key=lambda entry: -entry[1].flips):
+        correlation = "undefined" if math.isnan(drift.rank_correlation) else f"{drift.rank_correlation:.4f}"
+        table.add_row(escape(tag), f"{drift.mean:.4f}", f"{drift.largest:.4f}", correlation, f"{drift.flips:.1%}")
+    _output.print(table)
+    for what, tags in (("new", comparison.added), ("gone", comparison.removed)):
+        if tags:
+            say(f"{what} tags, not compared: {', '.join(tags)}")
+    say(f"decisions that flip: {comparison.flips:.1%}")
 
 
 def _table(title: str, first_column: str) -> Table:

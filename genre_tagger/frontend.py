@@ -23,6 +23,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         mel_exponent: power that the mel spectrogram is raised to before the logarithm.
         amin: smallest value under the logarithm.
         top_db: clamp below the clip's own maximum, in dB; None for none.
+        dft: `fft`, or `conv`: the same transform as a strided convolution, for runtimes without an FFT (ONNX).
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         mel_exponent=2.0,
         amin=1e-10,
         top_db=80.0,
+        dft="fft",
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -48,6 +50,7 @@ class LogMelSpectrogram(keras.layers.Layer):
         self.mel_exponent = mel_exponent
         self.amin = amin
         self.top_db = top_db
+        self.dft = dft
         self._mel_matrix = librosa.filters.mel(
             sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin_hz, fmax=fmax_hz, dtype=np.float32
         ).T
@@ -56,11 +59,21 @@ class LogMelSpectrogram(keras.layers.Layer):
         margin = self.n_fft // 2
         # Keras' own centring reflects at the edges; librosa pads with zeros.
         padded = ops.pad(ops.cast(waveform, "float32"), [[0, 0], [margin, margin]])
-        real, imaginary = ops.stft(
-            padded, sequence_length=self.n_fft, sequence_stride=self.hop_length, fft_length=self.n_fft, center=False
-        )
+        real, imaginary = (self._by_fft if self.dft == "fft" else self._by_convolution)(padded)
         mel = ops.matmul(real * real + imaginary * imaginary, self._mel_matrix)
         return self._to_db(mel**self.mel_exponent)
+
+    def _by_fft(self, padded):
+        return ops.stft(
+            padded, sequence_length=self.n_fft, sequence_stride=self.hop_length, fft_length=self.n_fft, center=False
+        )
+
+    def _by_convolution(self, padded):
+        angles = 2 * np.pi * np.outer(np.arange(self.n_fft), np.arange(self.n_fft // 2 + 1)) / self.n_fft
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)
+        waves = hann[:, None] * np.concatenate([np.cos(angles), -np.sin(angles)], axis=1)
+        transformed = ops.conv(padded[..., None], waves[:, None].astype("float32"), strides=self.hop_length)
+        return ops.split(transformed, 2, axis=-1)
 
     def _to_db(self, power):
         decibel = 10.0 / np.log(10.0) * ops.log(ops.maximum(power, self.amin))
@@ -87,5 +100,6 @@ class LogMelSpectrogram(keras.layers.Layer):
             "mel_exponent",
             "amin",
             "top_db",
+            "dft",
         )
         return {**config, **{field: getattr(self, field) for field in fields}}

@@ -166,7 +166,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _check_same_config(run: RunDirectory, config: Config) -> None:
-    there, wanted = _flat(read_config(run).model_dump()), _flat(config.model_dump())
+    there, wanted = flat(read_config(run).model_dump()), flat(config.model_dump())
     for key in wanted.keys() | there.keys():
         if there.get(key) != wanted.get(key):
             raise UserError(
@@ -184,11 +184,12 @@ def _check_same_data(run: RunDirectory, data: dict[str, Any]) -> None:
         )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one, with dotted keys."""
+    leaves = {}
     for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+        leaves.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return leaves
 
 
 def _environment(config: Config, devices: Sequence[str]) -> dict[str, Any]:

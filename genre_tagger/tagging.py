@@ -1,5 +1,6 @@
 """Tags audio files with a trained run."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
-from genre_tagger.data.decode import decode
+from genre_tagger.data.decode import Undecodable, decode
 from genre_tagger.data.pipeline import evaluation_starts
 from genre_tagger.evaluation.scoring import pool_windows
 from genre_tagger.models.tagger import load_tagger
@@ -40,6 +41,14 @@ class Tagger:
         waveform = decode(path, self.config.frontend.sample_rate)
         scores = pool_windows(self._score_windows(waveform), self.config)
         return {self.tags[number]: float(scores[number]) for number in np.argsort(-scores)}
+
+    def tag_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, float] | Undecodable]]:
+        """The same for many files; where one has no usable audio, the reason."""
+        for path in paths:
+            try:
+                yield path, self.tag(path)
+            except Undecodable as reason:
+                yield path, reason
 
     def _score_windows(self, waveform: np.ndarray) -> np.ndarray:
         starts = evaluation_starts(len(waveform), self.config).numpy()

@@ -1,7 +1,6 @@
 """What each command does, from options to results: source, data, training, evaluation. The command line prints it."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,21 @@ BYTES_PER_SAMPLE = 2
 
 def _say_nothing(line: str) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class OpenedData:
+    """What a run is trained on.
+
+    Attributes:
+        dataset: the clips.
+        record: where they came from, for the run directory.
+        rejected: files that a stream cannot use, with their reasons; None where the data is prepared.
+    """
+
+    dataset: Dataset
+    record: dict[str, Any]
+    rejected: pd.DataFrame | None
 
 
 @dataclass(frozen=True)
@@ -101,13 +115,35 @@ def train(
     Raises:
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
-    _check_backend()
     check_run(run_path, config)
     build_tagger(config, num_tags=1)  # refuses sizes that do not fit together before anything long begins
+    opened = open_data(options, config, data, stream=stream, workers=workers, say=say, progress=progress)
+    run, history = train_run(run_path, config, opened, say)
+    with storage_errors(run.path), _decoding_errors(stream):
+        report, predictions = evaluate_run(run, config, opened.dataset)
+    return TrainingResult(run, history, report, predictions)
+
+
+def open_data(
+    options: SourceOptions,
+    config: Config,
+    data: Path,
+    *,
+    stream: bool,
+    workers: int,
+    say: Say,
+    progress: ProgressBar,
+) -> OpenedData:
+    """The clips that a configuration is trained on, rendered and prepared as far as they are not; arguments as `train`.
+
+    Raises:
+        UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
+    """
+    check_backend()
     if stream:
         dataset, rejected = _stream(options, config, data, workers, progress, say)
         prepared = None
-        say(f"{len(rejected)} files cannot be used, see {run_path / 'rejected.csv'}" if len(rejected) else "streaming")
+        say(f"{len(rejected)} files cannot be used, see rejected.csv of the run" if len(rejected) else "streaming")
     else:
         manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress, say)
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
@@ -119,16 +155,25 @@ def train(
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
     record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
+    return OpenedData(dataset, record, rejected)
+
+
+def train_run(
+    run_path: Path, config: Config, opened: OpenedData, say: Say
+) -> tuple[RunDirectory, list[dict[str, Any]]]:
+    """Trains into a run directory, from wherever it stands; returns it with the history, one row an epoch.
+
+    Raises:
+        UserError: whatever the user can mend; DivergedError among them.
+    """
     devices = device_names()
-    run = create_run(run_path, config, record, dataset.tags, devices)
+    run = create_run(run_path, config, opened.record, opened.dataset.tags, devices)
     say(f"training on {', '.join(devices)} into {run.path}")
-    with storage_errors(run.path), _decoding_errors(stream):
-        if rejected is not None:
+    with storage_errors(run.path), _decoding_errors(opened.record["stream"]):
+        if opened.rejected is not None:
             with replacing(run_path / "rejected.csv") as path:
-                rejected.to_csv(path, index=False)
-        history = fit(run, config, dataset, say)
-        report, predictions = evaluate_run(run, config, dataset)
-    return TrainingResult(run, history, report, predictions)
+                opened.rejected.to_csv(path, index=False)
+        return run, fit(run, config, opened.dataset, say)
 
 
 def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, progress: ProgressBar) -> dict[str, Any]:
@@ -137,11 +182,39 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
     Raises:
         UserError: no such run, or its data is not there any more.
     """
-    _check_backend()
+    check_backend()
     run, config = open_run(run_path)
-    dataset = _dataset_of(run, config, workers, progress)
+    dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
         return evaluate_run(run, config, dataset, families)[0]
+
+
+def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
+    """The data that a run was trained on, prepared again if that was removed.
+
+    Raises:
+        UserError: its source is gone, or has changed since.
+    """
+    record = read_data(run)
+    options, data = SourceOptions(**record["source"]), Path(record["data"])
+    if record["stream"]:
+        dataset, _ = _stream(options, config, data, workers, progress)
+    elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
+        dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
+    else:
+        dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
+    if dataset.hash != record["hash"]:
+        raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
+    return dataset
+
+
+def check_backend() -> None:
+    """Raises UserError where Keras runs on another backend than TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
+            "tf.data (the models alone run on other backends)"
+        )
 
 
 def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing) -> Source:
@@ -160,33 +233,10 @@ def _stream(
         return stream_dataset(source, config.frontend.sample_rate, on_progress)
 
 
-def _check_backend() -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
-            "tf.data (the models alone run on other backends)"
-        )
-
-
 def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:
     """The source for the run directory, with paths that hold wherever it is evaluated from."""
     places = {name: path.resolve() for name in ("root", "table") if (path := getattr(options, name)) is not None}
     return {"source": json.loads(options.model_copy(update=places).model_dump_json()), "data": str(data.resolve())}
-
-
-def _dataset_of(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:
-    """The data that a run was trained on, prepared again if that was removed."""
-    record = read_data(run)
-    options, data = SourceOptions(**record["source"]), Path(record["data"])
-    if record["stream"]:
-        dataset, _ = _stream(options, config, data, workers, progress)
-    elif (Path(record["prepared"]) / MANIFEST_NAME).exists():
-        dataset = Dataset.of_manifest(read_manifest(Path(record["prepared"])))
-    else:
-        dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
-    if dataset.hash != record["hash"]:
-        raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
-    return dataset
 
 
 def _describe(manifest: Manifest) -> str:
@@ -204,7 +254,7 @@ def _decoding_errors(stream: bool) -> Iterator[None]:
     except tf.errors.InvalidArgumentError as error:
         if not stream:
             raise
-        reason = re.split("assertion failed: |ValueError: ", error.message, maxsplit=1)[-1].splitlines()[0]
+        reason = error.message.split("ValueError: ", maxsplit=1)[-1].splitlines()[0]
         raise UserError(
             f"--stream: a file cannot be decoded any more: {reason}; the same command checks all files and goes on"
         ) from error

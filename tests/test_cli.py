@@ -55,7 +55,10 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [[], ["prepare"], ["train"], ["evaluate"], ["tag"]])
+COMMANDS = ("prepare", "train", "tune", "evaluate", "export", "serve", "tag")
+
+
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
 def test_help_answers_without_anything_heavy(command):
     code = (
         "import sys; from genre_tagger.cli import app\n"

@@ -204,6 +204,15 @@ def test_digital_silence_is_the_floor():
     np.testing.assert_allclose(LogMelSpectrogram()(np.zeros((2, 4_000), "float32")), -100.0, atol=1e-4)
 
 
+@pytest.mark.parametrize("settings", [{}, SETTINGS], ids=["published", "other"])
+def test_a_convolution_is_the_fourier_transform_too(settings):
+    """The form for runtimes without an FFT."""
+    rate_hz = settings.get("sample_rate", 12_000)
+    for waveform in (synthetic_music(rate_hz), white_noise(rate_hz)):
+        by_fft = LogMelSpectrogram(**settings)(waveform)
+        np.testing.assert_allclose(LogMelSpectrogram(**settings, dft="conv")(waveform), by_fft, atol=2e-3)
+
+
 def test_dtype_argument_cannot_lower_the_precision():
     layer = LogMelSpectrogram(dtype="mixed_float16")
     assert layer(white_noise(12_000)).dtype == tf.float32

@@ -1,6 +1,7 @@
 """Audio files to mono waveforms at the model's rate. Decoding processes import this module, so it stays light."""
 
 import io
+import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from genre_tagger.data.archive import Damaged, PackedFile
 
 PCM16_SCALE = 32768  # libsndfile's own, so that a 16-bit file at the model's rate keeps its exact samples
 MIN_SECONDS = 0.1
-MAX_SECONDS = 3600  # of one clip: bounds the memory that decoding, preparing and shuffling take
+MAX_SECONDS = 3600  # of one prepared clip: bounds the memory that decoding and shuffling take
 MIN_SOURCE_RATE = 1000  # a broken header of 1 Hz would resample a small file to gigabytes
 BLOCK_FRAMES = 1 << 16  # small buffers are reused, larger ones cost page faults; and whole songs stay out of memory
 
@@ -33,7 +34,9 @@ class Undecodable(Exception):  # noqa: N818, names a state of the file that call
     """A file without usable audio; the message is the reason, without the file's name."""
 
 
-def decode(path: Path | PackedFile, sample_rate: int, min_seconds: float = MIN_SECONDS) -> np.ndarray:
+def decode(
+    path: Path | PackedFile, sample_rate: int, min_seconds: float = MIN_SECONDS, max_seconds: float = math.inf
+) -> np.ndarray:
     """Decodes MP3, FLAC, Ogg, WAV or whatever else libsndfile reads; mixes to mono and resamples (soxr HQ).
 
     A file cut short yields the part that can be decoded, if its format allows that.
@@ -41,20 +44,26 @@ def decode(path: Path | PackedFile, sample_rate: int, min_seconds: float = MIN_S
     Args:
         path: the audio file.
         sample_rate: of the result, in Hz.
-        min_seconds: the shortest clip that counts as usable.
+        min_seconds, max_seconds: lengths between which a clip is usable; a longer one is not decoded to its end.
 
     Returns:
         float32 [samples] in [-1, 1].
 
     Raises:
-        Undecodable: missing, not audio, shorter than `min_seconds`, longer than an hour, digital silence, or NaN or
+        Undecodable: missing, not audio, too short, too long, digital silence, or NaN or
             infinity in it.
     """
     with _opened(path) as file:
-        blocks = _bounded(_resampled(file, sample_rate), round(MAX_SECONDS * sample_rate))
+        blocks = _bounded(_resampled(file, sample_rate), sample_rate, max_seconds)
         waveform = np.concatenate([np.empty(0, np.float32), *blocks])
     peak = _usable_peak(waveform, sample_rate, min_seconds)
     return np.clip(waveform, -1, 1, out=waveform) if peak > 1 else waveform
+
+
+def sample_rate_of(path: Path) -> int:
+    """The rate that an audio file has, in Hz; raises Undecodable as `decode` does."""
+    with _opened(path) as file:
+        return file.samplerate
 
 
 def to_pcm16(waveform: np.ndarray) -> np.ndarray:
@@ -71,7 +80,7 @@ def decode_into(slot: Path, path: Path | PackedFile, sample_rate: int, min_secon
         The number of bytes written, or the reason why there are none, so that a batch goes on.
     """
     try:
-        pcm = to_pcm16(decode(path, sample_rate, min_seconds))
+        pcm = to_pcm16(decode(path, sample_rate, min_seconds, MAX_SECONDS))
     except Undecodable as reason:
         return reason
     with slot.open("r+b", buffering=0) as file:
@@ -110,13 +119,13 @@ def _size(path: Path | PackedFile) -> int:
     return state.st_size
 
 
-def _bounded(blocks: Iterator[np.ndarray], longest: int) -> Iterator[np.ndarray]:
+def _bounded(blocks: Iterator[np.ndarray], sample_rate: int, max_seconds: float) -> Iterator[np.ndarray]:
     """Passes blocks on until there are too many samples; a header may lie about the length, so they are counted."""
     samples = 0
     for block in blocks:
         samples += len(block)
-        if samples > longest:
-            raise Undecodable(f"longer than {MAX_SECONDS} s; cut it into clips")
+        if samples > max_seconds * sample_rate:
+            raise Undecodable(f"longer than {max_seconds} s; cut it into clips")
         yield block
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from genre_tagger.data.archive import PackedFile
 from genre_tagger.data.clips import SPLITS, Clip, Source
 from genre_tagger.data.dataset import Dataset, LabelledClips
-from genre_tagger.data.decode import PCM16_SCALE, Undecodable, decode
+from genre_tagger.data.decode import MAX_SECONDS, PCM16_SCALE, Undecodable, decode
 from genre_tagger.data.records import data_hash
 from genre_tagger.errors import UserError
 
@@ -180,7 +180,7 @@ def _probe_all(source: Source, sample_rate: int, on_progress: OnProgress | None)
 def _probe(clip: Clip, sample_rate: int, min_seconds: float) -> Probe | str:
     """What the file holds, or the reason why it cannot be used."""
     try:
-        seconds = len(decode(clip.path, sample_rate, min_seconds)) / sample_rate
+        seconds = len(decode(clip.path, sample_rate, min_seconds, MAX_SECONDS)) / sample_rate
     except Undecodable as reason:
         return str(reason)
     info = soundfile.info(clip.path)

@@ -18,6 +18,10 @@ MONITORED = "val_roc_auc"
 PROGRESS_SECONDS = 10.0
 
 
+class DivergedError(UserError):
+    """The training went astray: a loss or a score is no finite number."""
+
+
 class ExactValidation(keras.callbacks.Callback):
     """Adds exact `val_loss`, `val_roc_auc` and `val_pr_auc` of whole clips to each epoch's logs.
 
@@ -33,6 +37,11 @@ class ExactValidation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         scores = self._score(self.model)
+        if not np.isfinite(scores).all():  # the last step of an epoch may be the one that goes astray
+            raise DivergedError(
+                f"training: scores of validation clips are no finite numbers after epoch {epoch + 1}; lower "
+                "training.learning_rate or set training.precision=float32"
+            )
         metrics = compute_metrics(self._labels, scores, range(self._labels.shape[1]))
         logs["val_loss"] = float(self.model.loss(self._labels, scores))
         logs["val_roc_auc"], logs["val_pr_auc"] = metrics.roc_auc, metrics.pr_auc
@@ -88,7 +97,7 @@ def save_model(model: keras.Model, run: RunDirectory) -> None:
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops training with a UserError at the first loss that is no number; the best model so far stays."""
+    """Stops training with a DivergedError at the first loss that is no number; the best model so far stays."""
 
     def __init__(self, run: RunDirectory):
         super().__init__()
@@ -100,7 +109,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if not np.isfinite(logs["loss"]):
-            raise UserError(
+            raise DivergedError(
                 f"training: the loss is {logs['loss']} in epoch {self._epoch + 1}, step {batch + 1}, expected a finite "
                 f"number; {self._run.path} keeps the epochs before; lower training.learning_rate or set "
                 "training.precision=float32"

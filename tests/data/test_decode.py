@@ -133,11 +133,11 @@ def test_decoding_processes_load_no_tensorflow():
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from genre_tagger.data.decode import Undecodable, decode
+from genre_tagger.data.decode import MAX_SECONDS, MIN_SECONDS, Undecodable, decode
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    decode(Path(sys.argv[1]), 12_000)
+    decode(Path(sys.argv[1]), 12_000, MIN_SECONDS, MAX_SECONDS)
 except Undecodable as reason:
     print(reason)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

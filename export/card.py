@@ -1,0 +1,152 @@
+"""The model card: what a served version was trained on, how good it is, what it takes and where it ends."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from genre_tagger.config import Config
+from genre_tagger.export.contract import WAV_MAX_SECONDS, WAV_RATES_HZ
+from genre_tagger.export.thresholds import Thresholds
+
+DEMO_LICENCE = (
+    "composed from a seed by this package and rendered with the sound bank TimGM6mb.sf2 (GPL-2), which the package "
+    "pretty_midi ships"
+)
+NO_LICENCE = "not stated; find out before you publish the model (`--licence` writes it here)"
+
+
+def model_card(
+    title: str,
+    config: Config,
+    tags: tuple[str, ...],
+    *,
+    data: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    thresholds: Thresholds,
+    licence: str | None,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        title: name and version.
+        config: of the run.
+        tags: names of the outputs.
+        data, metrics, environment: content of the run's `data.json`, `metrics.json` and `environment.json`.
+        thresholds: of the version.
+        licence: of the training audio, as the user states it.
+    """
+    sections = {
+        "Takes and gives": _interface(config, tags),
+        "Training data": _data(data, licence),
+        "Protocol": _protocol(config, metrics),
+        "Metrics": _metrics(metrics),
+        "Thresholds": _thresholds(thresholds),
+        "Features": _features(config),
+        "Limits": _limits(config, metrics),
+        "Made with": _versions(environment),
+    }
+    return f"# {title}\n" + "".join(f"\n## {name}\n\n{text}\n" for name, text in sections.items())
+
+
+def _interface(config: Config, tags: tuple[str, ...]) -> str:
+    rates = ", ".join(str(rate) for rate in WAV_RATES_HZ)
+    return _items(
+        f"windows of {config.window.seconds:g} s ({config.window_samples} samples), mono, "
+        f"{config.frontend.sample_rate} Hz, full scale 1",
+        f"or whole WAV files (PCM of 16, 24 or 32 bits or 32-bit float, mono or stereo, {rates} Hz, up to "
+        f"{WAV_MAX_SECONDS} s)",
+        f"probabilities of {len(tags)} tags, each on its own: {', '.join(tags)}",
+    )
+
+
+def _data(data: Mapping[str, Any], licence: str | None) -> str:
+    source = {name: value for name, value in data["source"].items() if value is not None}
+    is_demo = source["source"] == "demo"
+    return _items(
+        f"source: {', '.join(f'{name} {value}' for name, value in source.items())}",
+        f"hash: {data['hash']}",
+        f"licence of the audio: {licence or (DEMO_LICENCE if is_demo else NO_LICENCE)}",
+    )
+
+
+def _protocol(config: Config, metrics: Mapping[str, Any]) -> str:
+    return _items(
+        "splits keep a group (song, album or artist) on one side; the best epoch was chosen by macro ROC-AUC on the "
+        "validation clips",
+        f"metrics on {metrics['clips']} {metrics['split']} clips of {metrics['groups']} groups; unknown labels count "
+        "nowhere",
+        f"scored windows of a clip: {config.window.evaluate}, pooled by {config.window.pooling}; the signature `wav` "
+        "always takes all",
+    )
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    rows = [("model", metrics["roc_auc"], metrics["pr_auc"])]
+    if metrics["floor"]:
+        rows.append(("logistic-regression floor", metrics["floor"]["roc_auc"], metrics["floor"]["pr_auc"]))
+    lines = ["| | macro ROC-AUC | macro PR-AUC |", "|---|---|---|"]
+    lines += [f"| {name} | {_interval(roc)} | {_interval(pr)} |" for name, roc, pr in rows]
+    lines += [
+        "",
+        "95 % intervals, bootstrapped over groups.",
+        "",
+        "| tag | ROC-AUC | PR-AUC | positives |",
+        "|---|---|---|---|",
+    ]
+    for tag, scores in metrics["tags"].items():
+        lines.append(f"| {tag} | {_number(scores['roc_auc'])} | {_number(scores['pr_auc'])} | {scores['positives']} |")
+    return "\n".join(lines)
+
+
+def _thresholds(thresholds: Thresholds) -> str:
+    shared = ", ".join(thresholds.from_all_tags) or "none"
+    return (
+        f"Chosen for {thresholds.objective} on the {thresholds.split} clips, in `assets/thresholds.json`. Fewer than "
+        f"{thresholds.min_positives} positives or negatives there, so with the threshold of all tags "
+        f"({thresholds.all_tags:.3f}): {shared}."
+    )
+
+
+def _features(config: Config) -> str:
+    front = config.frontend
+    highest = front.fmax_hz or front.sample_rate / 2
+    clamp = f"clamp {front.top_db:g} dB below the window's maximum" if front.top_db else "no clamp"
+    return (
+        f"Log-mel spectrogram inside the model: n_fft {front.n_fft}, hop {front.hop_length}, {front.n_mels} Slaney "
+        f"bands from {front.fmin_hz:g} to {highest:g} Hz, power raised to {front.mel_exponent:g}, {clamp}."
+    )
+
+
+def _limits(config: Config, metrics: Mapping[str, Any]) -> str:
+    limits = [
+        "a probability says how sure the model is on music like its training data; on other music it may be wrong and "
+        "sure",
+        f"nothing above {config.frontend.sample_rate // 2} Hz is heard; stereo is mixed to mono",
+        "silence, NaN and files shorter than 0.1 s are refused with an `error`",
+    ]
+    if metrics["left_out"]:
+        limits.append(f"never measured, for want of positives or negatives: {', '.join(metrics['left_out'])}")
+    return _items(*limits)
+
+
+def _versions(environment: Mapping[str, Any]) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
+    return _items(
+        packages,
+        f"Python {environment['python']}, {', '.join(environment['devices'])}, seed {environment['seed']}",
+        f"commit: {environment['git_commit'] or 'not from a checkout'}",
+    )
+
+
+def _items(*lines: str) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _interval(area: Mapping[str, float | None]) -> str:
+    if area["value"] is None:
+        return "undefined"
+    return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,171 @@
+"""Asks a model server for the tags of audio files; needs no file of the model."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from genre_tagger.data.decode import Undecodable
+from genre_tagger.errors import UserError
+from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
+from genre_tagger.export.pieces import Piece, batches_of, pieces_of
+from genre_tagger.export.transport import Busy, open_transport
+
+MAX_WAIT_SECONDS = 8.0
+SCORE_TOLERANCE = 1e-4
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server says of one item.
+
+    Attributes:
+        error: why there are no scores; empty when there are.
+        probabilities: float32 [tags], zeros where there is an error.
+        top: the highest of them with their names, the highest first.
+    """
+
+    error: str
+    probabilities: np.ndarray
+    top: dict[str, float]
+
+
+class Client:
+    """A model of a server, by gRPC or REST.
+
+    Refused connections and full queues (UNAVAILABLE, HTTP 429 and 503) are tried again after waits that double, each
+    drawn at random up to its bound ("full jitter": Brooker, "Exponential Backoff And Jitter", 2015), so that clients
+    that were turned away together do not come back together. Nothing else is repeated.
+
+    Args:
+        server: HOST:PORT or grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST.
+        model: its name on the server.
+        label: a version label (`stable`); the newest version by default.
+        timeout_seconds: for each attempt of a request.
+        attempts: of a request, the first included.
+        first_wait_seconds: bound of the first wait; the next are twice as long each, 8 s at most.
+
+    Raises:
+        UserError: the address has none of these forms.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        model: str = MODEL_NAME,
+        *,
+        label: str | None = None,
+        timeout_seconds: float = 60.0,
+        attempts: int = 6,
+        first_wait_seconds: float = 0.5,
+    ):
+        self.server = server
+        self._transport = open_transport(server, model, label)
+        self._timeout_seconds = timeout_seconds
+        self._attempts = attempts
+        self._first_wait_seconds = first_wait_seconds
+
+    def tag(self, path: Path) -> dict[str, float]:
+        """The top tags of an audio file with their probabilities, the highest first.
+
+        Raises:
+            Undecodable: the file has no usable audio, or the server says so.
+            UserError: the server cannot be reached, refuses or answers nonsense.
+        """
+        ((_, outcome),) = self.tag_files([path])
+        if isinstance(outcome, Undecodable):
+            raise outcome
+        return outcome
+
+    def tag_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, float] | Undecodable]]:
+        """Top tags of many files, or why there are none, in their order; several files go in a request.
+
+        A file of over 10 minutes is sent in equal pieces whose probabilities are averaged by duration. Only names that
+        the server gave are known: a tag among the first five of no piece is not among the file's.
+
+        Raises:
+            UserError: the server cannot be reached, refuses or answers nonsense.
+        """
+        pieces = (piece for number, path in enumerate(paths) for piece in pieces_of(number, path))
+        answered = (pair for batch in batches_of(pieces) for pair in self._answered(batch))
+        for _, group in groupby(answered, key=lambda pair: pair[0].file):
+            of_file = list(group)
+            yield of_file[0][0].path, _merged(of_file)
+
+    def predict(self, signature: str, audio: Sequence[bytes]) -> list[Answer]:
+        """Asks a signature that takes bytes, in one request.
+
+        Args:
+            signature: `wav` (whole WAV files) or `pcm16` (one window each, raw 16-bit mono at the model's rate).
+            audio: up to 32 items.
+
+        Raises:
+            UserError: the server cannot be reached, refuses or answers nonsense.
+        """
+        outputs = self._patiently(lambda: self._transport.predict(signature, audio, self._timeout_seconds))
+        try:
+            return _answers(outputs, len(audio))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.server}: its answer is not that of a tagger's signature {signature} ({error})"
+            ) from None
+
+    def _answered(self, batch: list[Piece]) -> Iterator[tuple[Piece, Answer]]:
+        audio = [piece.wav for piece in batch if not piece.problem]
+        answers = iter(self.predict("wav", audio) if audio else ())
+        for piece in batch:
+            yield piece, Answer(piece.problem, np.zeros(0), {}) if piece.problem else next(answers)
+
+    def _patiently(self, request: Callable[[], Result]) -> Result:
+        for attempt in range(self._attempts):
+            if attempt:
+                time.sleep(random.uniform(0, min(MAX_WAIT_SECONDS, self._first_wait_seconds * 2 ** (attempt - 1))))
+            try:
+                return request()
+            except Busy as error:
+                reason = error
+        raise UserError(f"{self.server}: not available, {self._attempts} attempts: {reason}")
+
+
+def _merged(answered: Sequence[tuple[Piece, Answer]]) -> dict[str, float] | Undecodable:
+    """One file's tags from those of its pieces."""
+    if errors := [answer.error for _, answer in answered if answer.error]:
+        return Undecodable(errors[0])
+    if len(answered) == 1:
+        return answered[0][1].top
+    weights = [piece.samples for piece, _ in answered]
+    means = np.average([answer.probabilities for _, answer in answered], axis=0, weights=weights)
+    tag_of = {tag: name for _, answer in answered for tag, name in zip(_ranking(answer), answer.top, strict=False)}
+    ranked = sorted(tag_of, key=lambda tag: -means[tag])[:TOP_TAGS]
+    return {tag_of[tag]: float(means[tag]) for tag in ranked}
+
+
+def _ranking(answer: Answer) -> list[int]:
+    return np.argsort(-answer.probabilities, kind="stable").tolist()
+
+
+def _answers(outputs: dict[str, Any], count: int) -> list[Answer]:
+    """Checks an answer's form and takes it apart; raises TypeError or ValueError where it is another's."""
+    if missing := sorted({"probabilities", "top_scores", "top_tags", "error"} - set(outputs)):
+        raise ValueError(f"no {', '.join(missing)}")
+    probabilities = np.asarray(outputs["probabilities"], np.float32)
+    scores = np.asarray(outputs["top_scores"], np.float32)
+    names, errors = np.asarray(outputs["top_tags"], np.str_), np.asarray(outputs["error"], np.str_)
+    if probabilities.ndim != 2 or names.shape != scores.shape or names.ndim != 2 or errors.ndim != 1:
+        raise ValueError("outputs of unexpected shapes")
+    if {len(array) for array in (probabilities, scores, errors)} != {count}:
+        raise ValueError(f"not one answer for each of {count} items")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities that are no numbers")
+    highest = -np.sort(-probabilities, axis=1)[:, : scores.shape[1]]
+    if not np.allclose(highest, scores, atol=SCORE_TOLERANCE):
+        raise ValueError("top_scores that are not the highest probabilities")
+    tops = [dict(zip(row.tolist(), values.tolist(), strict=True)) for row, values in zip(names, scores, strict=True)]
+    return [Answer(*item) for item in zip(errors.tolist(), probabilities, tops, strict=True)]

@@ -1,0 +1,14 @@
+"""What the exporter, the server's files and the client agree on. Light: none of them waits for TensorFlow here."""
+
+SIGNATURES = ("serving_default", "pcm16", "wav", "taggram", "embed")
+ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # a server pads requests to one of these, and warms each up
+TOP_TAGS = 5  # names and scores in every answer, fewer for a model of fewer tags
+
+WAV_RATES_HZ = (12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+WAV_MAX_SECONDS = 600  # longer files are for the client to split
+
+TAGS_NAME = "tags.txt"
+THRESHOLDS_NAME = "thresholds.json"
+CARD_NAME = "model_card.md"
+
+MODEL_NAME = "tagger"  # models are exported under, and clients ask for, unless told otherwise

@@ -1,0 +1,172 @@
+"""How the client reaches a model server: TensorFlow Serving's REST and gRPC interfaces, behind one method."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+
+from genre_tagger.errors import UserError
+
+INPUT = "audio"
+BUSY_STATUSES = (429, 503)
+EXPECTED_SERVER = "HOST:PORT, grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST"
+
+
+class Busy(Exception):  # noqa: N818, names a state of the server that the client handles
+    """Nobody listens there, or the server's queue is full: the same request may succeed in a moment."""
+
+
+class Transport(Protocol):
+    """Brings requests to one model of one server."""
+
+    def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
+        """Asks a signature whose input is `audio` [batch]; returns its outputs by name, each an array or nested lists.
+
+        Raises:
+            Busy: worth another attempt.
+            UserError: the server refuses, is too slow, or answers with something else.
+        """
+
+
+def open_transport(server: str, model: str, label: str | None) -> Transport:
+    """The transport for an address; nothing is sent yet.
+
+    Raises:
+        UserError: the address is of none of the accepted forms.
+    """
+    scheme, separator, rest = server.partition("://")
+    if separator and scheme in ("http", "https") and _has_host(server):
+        return RestTransport(server, model, label)
+    if server.startswith("unix:") and len(server) > len("unix:"):
+        return GrpcTransport(server, server, model, label)
+    target = rest if separator and scheme == "grpc" else server
+    if "://" not in target and _has_host_and_port(target):
+        return GrpcTransport(server, target, model, label)
+    raise UserError(f"--server: found {server!r}, expected {EXPECTED_SERVER}")
+
+
+class RestTransport:
+    """TensorFlow Serving's REST interface, `POST /v1/models/NAME:predict`, with base64 audio in JSON."""
+
+    def __init__(self, server: str, model: str, label: str | None):
+        import requests
+
+        self._server = server
+        self._session = requests.Session()
+        version = f"/labels/{quote(label, safe='')}" if label else ""
+        self._url = f"{server.rstrip('/')}/v1/models/{quote(model, safe='')}{version}:predict"
+
+    def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
+        """See Transport."""
+        import requests
+
+        encoded = [{"b64": base64.b64encode(item).decode("ascii")} for item in audio]
+        body = {"signature_name": signature, "inputs": {INPUT: encoded}}
+        try:
+            response = self._session.post(self._url, json=body, timeout=timeout_seconds, allow_redirects=False)
+        except requests.ReadTimeout:
+            raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            raise Busy(_cause(error)) from None
+        except requests.RequestException as error:
+            raise UserError(f"{self._server}: {error}") from None
+        if response.status_code in BUSY_STATUSES:
+            raise Busy(f"HTTP {response.status_code}: {_error_of(response)}")
+        if response.status_code != requests.codes.ok:
+            raise UserError(f"{self._server}: HTTP {response.status_code}: {_error_of(response)}")
+        return _outputs_of(response, self._server)
+
+
+class GrpcTransport:
+    """TensorFlow Serving's gRPC interface, `PredictionService.Predict`.
+
+    Its protos import TensorFlow, which takes seconds; REST needs neither.
+    """
+
+    def __init__(self, server: str, target: str, model: str, label: str | None):
+        import grpc
+        from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+        self._server, self._model, self._label = server, model, label
+        self._stub = PredictionServiceStub(grpc.insecure_channel(target))
+
+    def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
+        """See Transport."""
+        import grpc
+
+        try:
+            response = self._stub.Predict(self._request(signature, audio), timeout=timeout_seconds)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAVAILABLE:
+                raise Busy(f"UNAVAILABLE: {error.details()}") from None
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
+            raise UserError(f"{self._server}: {error.code().name}: {error.details()}") from None
+        return {name: _array(tensor, name, self._server) for name, tensor in response.outputs.items()}
+
+    def _request(self, signature: str, audio: Sequence[bytes]):
+        from tensorflow.core.framework.types_pb2 import DT_STRING
+        from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+        request = PredictRequest()
+        request.model_spec.name = self._model
+        request.model_spec.signature_name = signature
+        if self._label:
+            request.model_spec.version_label = self._label
+        tensor = request.inputs[INPUT]
+        tensor.dtype = DT_STRING
+        tensor.tensor_shape.dim.add(size=len(audio))
+        tensor.string_val.extend(audio)
+        return request
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname is not None and urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _has_host_and_port(target: str) -> bool:
+    try:
+        parts = urlsplit(f"//{target}")
+        return bool(parts.hostname and parts.port) and parts.netloc == target
+    except ValueError:
+        return False
+
+
+def _array(tensor, name: str, server: str):
+    """A tensor of an answer as an array, strings decoded."""
+    import numpy as np
+    import tensorflow as tf
+
+    try:
+        array = tf.make_ndarray(tensor)
+        return np.char.decode(array.astype(bytes), "utf-8") if array.dtype == object else array
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{server}: its answer's {name} cannot be read ({error})") from None
+
+
+def _outputs_of(response, server: str) -> dict[str, Any]:
+    try:
+        outputs = response.json()["outputs"]
+    except (ValueError, KeyError, TypeError):
+        outputs = None
+    if not isinstance(outputs, dict):
+        raise UserError(f"{server}: its answer is not that of a model server (expected JSON with outputs by name)")
+    return outputs
+
+
+def _error_of(response) -> str:
+    """What the server says of a failure: its JSON's `error`, or the start of whatever it sent."""
+    try:
+        return str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200] or response.reason
+
+
+def _cause(error: BaseException) -> str:
+    """The operating system's words, deep inside an exception of requests."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error)

@@ -1,0 +1,204 @@
+"""A WAV reader of stock TensorFlow ops: bytes to mono samples inside the graph.
+
+`tf.audio.decode_wav` knows 16-bit PCM alone and raises, which in a server would fail every request of the same batch.
+Here every refusal is a message in the answer.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from genre_tagger.data.decode import MIN_SECONDS
+from genre_tagger.export.contract import WAV_MAX_SECONDS, WAV_RATES_HZ
+
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+ENCODINGS = ((PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32))  # (format code, bits), in the order of `_DECODERS`
+STREAMED_SIZE = 0xFFFFFFFF  # of a data chunk whose writer could not go back: it reaches to the end
+MAX_CHUNKS = 1000  # a file of empty chunks would else keep the loop busy for minutes
+FORMAT_BYTES = 26  # of the format chunk, the code behind WAVE_FORMAT_EXTENSIBLE included
+
+
+class WavHeader(NamedTuple):
+    """What a file says of itself, as scalar tensors; a file that is refused has an error and no frames.
+
+    Attributes:
+        error: string, empty where the file can be read.
+        rate_index: int32, of its sample rate among WAV_RATES_HZ.
+        encoding: int32, index among ENCODINGS.
+        channels: int32.
+        data_at: int64, position of the first sample in the bytes.
+        frames: int64, samples of each channel.
+    """
+
+    error: tf.Tensor
+    rate_index: tf.Tensor
+    encoding: tf.Tensor
+    channels: tf.Tensor
+    data_at: tf.Tensor
+    frames: tf.Tensor
+
+    @staticmethod
+    def specs() -> "WavHeader":
+        """The kind of each field, for `tf.map_fn`."""
+        scalar = [tf.TensorSpec([], kind) for kind in (tf.string, tf.int32, tf.int32, tf.int32, tf.int64, tf.int64)]
+        return WavHeader(*scalar)
+
+
+def read_header(audio: tf.Tensor) -> WavHeader:
+    """Reads the header of a WAV file, a scalar string; never raises."""
+    size = _length(audio)
+    format_at, data_at, claimed = _find_chunks(audio, size)
+    code, channels, rate_hz, frame_bytes, bits = _read_format(audio, format_at)
+    there = size - data_at
+    data_bytes = tf.where(claimed == STREAMED_SIZE, there, claimed)
+    frames = data_bytes // tf.maximum(frame_bytes, 1)
+    is_encoding = tf.constant(ENCODINGS, tf.int64) == tf.stack([code, bits])
+    encoding_matches = tf.reduce_all(is_encoding, axis=1)
+    rate_matches = tf.constant(WAV_RATES_HZ, tf.int64) == rate_hz
+    seconds = tf.cast(frames, tf.float64) / tf.cast(tf.maximum(rate_hz, 1), tf.float64)
+    error = _first_error(
+        (~_is_wave(audio), _text("not a WAV file: found ", size, " bytes that do not begin with RIFF and WAVE")),
+        (format_at < 0, _text("found no format chunk before the audio, expected a whole WAV file")),
+        (data_at < 0, _text("found no data chunk, expected a whole WAV file")),
+        (~tf.reduce_any(encoding_matches), _wrong_encoding(code, bits)),
+        ((channels < 1) | (channels > 2), _text("found ", channels, " channels, expected 1 or 2")),
+        (~tf.reduce_any(rate_matches), _text("found a rate of ", rate_hz, " Hz, expected one of ", _RATES)),
+        (
+            frame_bytes * 8 != channels * bits,
+            _text("found frames of ", frame_bytes, " bytes, expected ", channels * bits // 8),
+        ),
+        (there < data_bytes, _text("truncated: expected ", data_bytes, " bytes of audio, found ", there)),
+        (frames < 1, _text("no samples in it")),
+        (
+            seconds < MIN_SECONDS,
+            _text("only ", _decimal(seconds), f" s long, expected at least {MIN_SECONDS} s"),
+        ),
+        (
+            seconds > WAV_MAX_SECONDS,
+            _text(_decimal(seconds), f" s long, expected at most {WAV_MAX_SECONDS} s; send it in parts"),
+        ),
+    )
+    good = error == ""
+    return WavHeader(
+        error=error,
+        rate_index=_index_of(rate_matches),
+        encoding=_index_of(encoding_matches),
+        channels=tf.where(good, tf.cast(channels, tf.int32), 1),
+        data_at=tf.where(good, data_at, 0),
+        frames=tf.where(good, frames, 0),
+    )
+
+
+def read_mono(audio: tf.Tensor, header: WavHeader, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Decodes `count` frames from frame `start` on: float32 [count], the mean of the channels, full scale 1.
+
+    What lies before the first or behind the last frame of the file is zero.
+    """
+    first, end = (tf.clip_by_value(frame, 0, header.frames) for frame in (start, start + count))
+    sample_bytes = tf.gather(tf.constant([bits // 8 for _, bits in ENCODINGS], tf.int64), header.encoding)
+    frame_bytes = tf.cast(header.channels, tf.int64) * sample_bytes
+    data = tf.strings.substr(audio, header.data_at + first * frame_bytes, (end - first) * frame_bytes)
+    samples = tf.switch_case(header.encoding, [lambda decode=decode: decode(data) for decode in _DECODERS])
+    mono = tf.reduce_mean(tf.reshape(samples, [-1, header.channels]), axis=1)
+    before = tf.clip_by_value(first - start, 0, count)
+    return tf.pad(mono, [[before, count - before - (end - first)]])
+
+
+_RATES = ", ".join(str(rate) for rate in WAV_RATES_HZ)
+
+
+def _length(audio) -> tf.Tensor:
+    return tf.cast(tf.strings.length(audio), tf.int64)
+
+
+def _bytes(audio, at, count: int) -> tf.Tensor:
+    """int64 [count], the bytes from `at` on, zeros where the string ends before them."""
+    part = tf.strings.substr(audio, tf.clip_by_value(at, 0, _length(audio)), tf.constant(count, tf.int64))
+    return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int64)
+
+
+def _number(values) -> tf.Tensor:
+    """The little-endian number of int64 bytes."""
+    return tf.reduce_sum(values * [256**place for place in range(values.shape[0])])
+
+
+def _is_wave(audio) -> tf.Tensor:
+    expected = tf.constant([*b"RIFF", *b"WAVE"], tf.int64)
+    start = _bytes(audio, tf.constant(0, tf.int64), 12)
+    return tf.reduce_all(tf.concat([start[:4], start[8:]], axis=0) == expected)
+
+
+def _find_chunks(audio, size) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Positions of the contents of the chunks `fmt ` and `data`, -1 where missing, and the size that `data` claims."""
+
+    def step(at, format_at, data_at, claimed):
+        name, chunk_size = tf.strings.substr(audio, at, tf.constant(4, tf.int64)), _number(_bytes(audio, at + 4, 4))
+        format_at = tf.where(name == "fmt ", at + 8, format_at)
+        data_at, claimed = (
+            tf.where(name == "data", new, old) for new, old in ((at + 8, data_at), (chunk_size, claimed))
+        )
+        return tf.minimum(at + 8 + chunk_size + chunk_size % 2, size), format_at, data_at, claimed
+
+    def goes_on(at, format_at, data_at, claimed):
+        return (data_at < 0) & (at + 8 <= size)
+
+    missing = tf.constant(-1, tf.int64)
+    start = (tf.constant(12, tf.int64), missing, missing, tf.constant(0, tf.int64))
+    return tf.while_loop(goes_on, step, start, maximum_iterations=MAX_CHUNKS)[1:]
+
+
+def _read_format(audio, at) -> tuple[tf.Tensor, ...]:
+    """Format code, channels, rate in Hz, bytes a frame and bits a sample, int64."""
+    values = _bytes(audio, at, FORMAT_BYTES)
+    code, channels, rate_hz = _number(values[0:2]), _number(values[2:4]), _number(values[4:8])
+    code = tf.where(code == EXTENSIBLE, _number(values[24:26]), code)
+    return code, channels, rate_hz, _number(values[12:14]), _number(values[14:16])
+
+
+def _wrong_encoding(code, bits) -> tf.Tensor:
+    kind = tf.where(code == PCM, "-bit PCM", "-bit float")
+    is_plain = (code == PCM) | (code == FLOAT)
+    found = tf.where(is_plain, _text(bits, kind), _text("compressed audio (format code ", code, ")"))
+    return _text("found ", found, ", expected PCM of 16, 24 or 32 bits or 32-bit float")
+
+
+def _first_error(*checks: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """The message of the first check that holds, empty where none does."""
+    error = tf.constant("")
+    for holds, message in reversed(checks):
+        error = tf.where(holds, message, error)
+    return error
+
+
+def _text(*parts) -> tf.Tensor:
+    strings = [
+        part if isinstance(part, str) or part.dtype == tf.string else tf.strings.as_string(part) for part in parts
+    ]
+    return tf.strings.join(strings)
+
+
+def _decimal(seconds) -> tf.Tensor:
+    return tf.strings.as_string(seconds, precision=3)
+
+
+def _index_of(matches) -> tf.Tensor:
+    """Index of the match, 0 where there is none."""
+    return tf.argmax(tf.cast(matches, tf.int32), output_type=tf.int32)
+
+
+def _from_int(data, kind) -> tf.Tensor:
+    return tf.cast(tf.io.decode_raw(data, kind), tf.float32) * (1.0 / -kind.min)
+
+
+def _from_int24(data) -> tf.Tensor:
+    low, middle, high = tf.unstack(tf.cast(tf.reshape(tf.io.decode_raw(data, tf.uint8), [-1, 3]), tf.int32), axis=1)
+    unsigned = low + middle * 2**8 + high * 2**16
+    return tf.cast(unsigned - tf.where(high < 128, 0, 2**24), tf.float32) * (1.0 / 2**23)
+
+
+_DECODERS = (
+    lambda data: _from_int(data, tf.int16),
+    _from_int24,
+    lambda data: _from_int(data, tf.int32),
+    lambda data: tf.io.decode_raw(data, tf.float32),
+)

@@ -1,0 +1,157 @@
+"""Model servers on loopback for the client: real HTTP and gRPC, TensorFlow Serving's own protos, scripted moods.
+
+They know nothing of the package. An item's level is its highest sample; the six tags' probabilities follow from it.
+"""
+
+import base64
+import io
+import json
+import threading
+import time
+import wave
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+
+TAGS = ("loud", "quiet", "rock", "jazz", "piano", "harp")
+SLOW_SECONDS = 0.8
+FINE, BUSY, REFUSE, BROKEN, SLOW = "fine", "busy", "refuse", "broken", "slow"
+STATUS = {
+    BUSY: (grpc.StatusCode.UNAVAILABLE, 503, "queue is full"),
+    REFUSE: (grpc.StatusCode.INVALID_ARGUMENT, 400, "no such signature"),
+    BROKEN: (grpc.StatusCode.INTERNAL, 500, "out of memory"),
+}
+
+
+def probabilities(level: float) -> list[float]:
+    return [level, 1 - level, level / 2, 0.31, 0.22, 0.05]
+
+
+class ModelServer:
+    """What both servers share: what was asked, and what to do with the next requests (fine when the script is over)."""
+
+    def __init__(self):
+        self.script = deque()  # moods, or functions from the right outputs to wrong ones, or raw bytes to answer
+        self.requests = []  # (model, label, signature, items)
+        self.address = ""
+
+    def answer(self, model: str, label: str, signature: str, items: list[bytes]):
+        self.requests.append((model, label, signature, items))
+        mood = self.script.popleft() if self.script else FINE
+        if mood == SLOW:
+            time.sleep(SLOW_SECONDS)
+        if mood in STATUS or isinstance(mood, bytes):
+            return mood
+        outputs = self._outputs(items, _level if signature == "wav" else _raw_level)
+        return mood(outputs) if callable(mood) else outputs
+
+    @staticmethod
+    def _outputs(items, level_of):
+        outputs = {"probabilities": [], "top_tags": [], "top_scores": [], "error": []}
+        for item in items:
+            level, error = level_of(item)
+            scores = [0.0] * len(TAGS) if error else probabilities(level)
+            order = sorted(range(len(TAGS)), key=lambda tag: -scores[tag])[:5]
+            outputs["probabilities"].append(scores)
+            outputs["top_tags"].append([TAGS[tag] for tag in order])
+            outputs["top_scores"].append([scores[tag] for tag in order])
+            outputs["error"].append(error)
+        return outputs
+
+
+def _level(item: bytes):
+    with wave.open(io.BytesIO(item)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+        level, _ = _raw_level(file.readframes(file.getnframes()))
+    return level, "the server dislikes it" if level > 0.95 else ""
+
+
+def _raw_level(item: bytes):
+    return float(np.abs(np.frombuffer(item, "<i2").astype(float)).max() / 32768), ""
+
+
+class GrpcServer(ModelServer):
+    def __init__(self, target: str = "127.0.0.1:0"):
+        super().__init__()
+        handler = grpc.unary_unary_rpc_method_handler(
+            self._predict,
+            request_deserializer=PredictRequest.FromString,
+            response_serializer=lambda answer: answer if isinstance(answer, bytes) else answer.SerializeToString(),
+        )
+        service = grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": handler})
+        options = [("grpc.max_receive_message_length", -1)]  # as TensorFlow Serving's, within 2 GB
+        self._server = grpc.server(ThreadPoolExecutor(4), handlers=(service,), options=options)
+        port = self._server.add_insecure_port(target)
+        self.address = target if target.startswith("unix:") else f"127.0.0.1:{port}"
+        self._server.start()
+
+    def _predict(self, request, context):
+        tensor = request.inputs["audio"]
+        assert len(request.inputs) == 1
+        assert [axis.size for axis in tensor.tensor_shape.dim] == [len(tensor.string_val)]
+        spec = request.model_spec
+        answer = self.answer(spec.name, spec.version_label, spec.signature_name, list(tensor.string_val))
+        if isinstance(answer, bytes):
+            return answer
+        if isinstance(answer, str):
+            context.abort(STATUS[answer][0], STATUS[answer][2])
+        response = PredictResponse()
+        for name, values in answer.items():
+            strings = np.asarray(values).dtype.kind == "U"
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string if strings else tf.float32))
+        return response
+
+    def stop(self):
+        self._server.stop(None).wait()
+
+
+class RestServer(ModelServer):
+    def __init__(self, port: int = 0):
+        super().__init__()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def _handler(self):
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                path, method = self.path.split(":")
+                assert method == "predict"
+                _, v1, models, model, *label = path.split("/")
+                assert (v1, models) == ("v1", "models")
+                items = [base64.b64decode(item["b64"], validate=True) for item in body["inputs"]["audio"]]
+                self._send(outer.answer(model, "/".join(label), body["signature_name"], items))
+
+            def _send(self, answer):
+                if isinstance(answer, bytes):
+                    self._write(200, answer)
+                elif isinstance(answer, str):
+                    self._write(STATUS[answer][1], json.dumps({"error": STATUS[answer][2]}).encode())
+                else:
+                    self._write(200, json.dumps({"outputs": answer}).encode())
+
+            def _write(self, status, content):
+                if content == b"HANG UP":
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()

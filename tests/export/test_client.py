@@ -1,0 +1,370 @@
+"""The client against real servers on loopback that refuse, dawdle, fail, recover and talk nonsense."""
+
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from model_server import BROKEN, BUSY, FINE, REFUSE, SLOW, SLOW_SECONDS, TAGS, GrpcServer, RestServer, probabilities
+from typer.testing import CliRunner
+
+from genre_tagger.cli import app, main
+from genre_tagger.data.decode import Undecodable
+from genre_tagger.errors import UserError
+from genre_tagger.export import client as client_module
+from genre_tagger.export import pieces
+from genre_tagger.export.client import Client
+from genre_tagger.tagging import Tagger
+
+RATE = 16_000
+STEP = 1 / 32768
+
+
+@pytest.fixture(params=[GrpcServer, RestServer], ids=["grpc", "rest"])
+def server(request, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = request.param()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def patient():
+    """Makes a client that waits little."""
+    return lambda server, **options: Client(server.address, **{"first_wait_seconds": 0.001, **options})
+
+
+def tone(path: Path, level: float, seconds: float = 0.2, rate: int = RATE) -> Path:
+    """An audio file whose highest sample is `level`."""
+    waveform = np.zeros(round(seconds * rate))
+    waveform[::2] = level
+    soundfile.write(path, waveform, rate, subtype="PCM_16")
+    return path
+
+
+def top_five(level: float) -> dict[str, float]:
+    scores = dict(zip(TAGS, probabilities(level), strict=True))
+    return dict(sorted(scores.items(), key=lambda item: -item[1])[:5])
+
+
+def test_tags_and_their_order_are_the_server_s(server, tmp_path):
+    tags = Client(server.address).tag(tone(tmp_path / "a.wav", 0.5))
+    assert list(tags) == list(top_five(0.5))
+    assert tags == pytest.approx(top_five(0.5), abs=2 * STEP)
+    ((model, label, signature, _),) = server.requests
+    assert (model, label, signature) == ("tagger", "", "wav")
+
+
+def test_the_server_gets_mono_16_bit_wav_with_the_file_s_own_samples(server, tmp_path):
+    stereo = np.random.default_rng(0).integers(-9000, 9000, (4410, 2)) * 2
+    soundfile.write(tmp_path / "a.flac", stereo.astype(np.int16), 44_100)
+    Client(server.address).tag(tmp_path / "a.flac")
+    with wave.open(io.BytesIO(server.requests[0][3][0])) as sent:
+        assert sent.getparams()[:4] == (1, 2, 44_100, 4410)
+        np.testing.assert_array_equal(np.frombuffer(sent.readframes(4410), "<i2"), stereo.sum(axis=1) / 2)
+
+
+@pytest.mark.parametrize(("native", "sent"), [(8000, 12_000), (22_050, 22_050), (16_001, 22_050), (96_000, 48_000)])
+def test_other_rates_go_to_the_next_one_that_servers_take(server, tmp_path, native, sent):
+    Client(server.address).tag(tone(tmp_path / "a.wav", 0.5, rate=native))
+    with wave.open(io.BytesIO(server.requests[0][3][0])) as file:
+        assert file.getframerate() == sent
+        assert file.getnframes() == pytest.approx(0.2 * sent, abs=1)
+
+
+def test_model_and_label_are_asked_for_by_name(server, tmp_path):
+    Client(server.address, "my tags", label="stable").tag(tone(tmp_path / "a.wav", 0.5))
+    model, label, *_ = server.requests[0]
+    assert (model.replace("%20", " "), label.removeprefix("labels/")) == ("my tags", "stable")
+
+
+def test_pcm16_windows(server):
+    windows = [np.full(100, level, "<i2").tobytes() for level in (16384, 8192)]
+    first, second = Client(server.address).predict("pcm16", windows)
+    assert server.requests[0][2:] == ("pcm16", windows)
+    np.testing.assert_allclose(first.probabilities, probabilities(0.5), rtol=1e-6)
+    np.testing.assert_allclose(second.probabilities, probabilities(0.25), rtol=1e-6)
+    assert (first.error, list(first.top)) == ("", list(top_five(0.5)))
+
+
+def test_many_files_go_in_requests_of_32_and_come_back_in_order(server, tmp_path):
+    levels = [0.01 * number for number in range(1, 41)]
+    files = [tone(tmp_path / f"{number}.wav", level) for number, level in enumerate(levels)]
+    files.append(files[0])
+    outcomes = list(Client(server.address).tag_files(files))
+    assert [len(items) for *_, items in server.requests] == [32, 9]
+    assert [file for file, _ in outcomes] == files
+    for (_, tags), level in zip(outcomes, [*levels, 0.01], strict=True):
+        assert tags["loud" if level > 0.05 else "quiet"] == pytest.approx(
+            level if level > 0.05 else 1 - level, abs=2 * STEP
+        )
+
+
+def test_requests_stay_under_their_limit_of_bytes(server, tmp_path, monkeypatch):
+    files = [tone(tmp_path / f"{number}.wav", 0.5) for number in range(5)]
+    monkeypatch.setattr(pieces, "MAX_REQUEST_BYTES", 2 * files[0].stat().st_size)
+    assert len(list(Client(server.address).tag_files(files))) == 5
+    assert [len(items) for *_, items in server.requests] == [2, 2, 1]
+
+
+def test_a_long_file_is_split_and_averaged(server, tmp_path):
+    levels = (0.2, 0.4, 0.8)
+    samples = np.repeat(np.array(levels) * 32768, 401 * 12_000).astype(np.int16)  # 20 minutes and 3 seconds
+    soundfile.write(tmp_path / "long.wav", samples, 12_000)
+    tags = Client(server.address).tag(tmp_path / "long.wav")
+    items = [item for *_, request in server.requests for item in request]
+    assert all(len(item) <= 600 * 12_000 * 2 + 100 for item in items)
+    assert len(items) == 3
+    means = dict(zip(TAGS, np.mean([probabilities(level) for level in levels], axis=0), strict=True))
+    assert list(tags) == sorted(means, key=lambda tag: -means[tag])[:5]
+    assert tags == pytest.approx({tag: means[tag] for tag in tags}, abs=2 * STEP)
+
+
+def test_files_without_usable_audio_do_not_stop_the_others(server, tmp_path):
+    (tmp_path / "text.wav").write_text("not audio")
+    files = [tmp_path / "text.wav", tone(tmp_path / "a.wav", 0.5), tone(tmp_path / "b.wav", 0.96), tmp_path / "none"]
+    text, good, disliked, missing = (outcome for _, outcome in Client(server.address).tag_files(files))
+    assert good == pytest.approx(top_five(0.5), abs=2 * STEP)
+    assert isinstance(text, Undecodable) and "cannot be decoded" in str(text)
+    assert isinstance(disliked, Undecodable) and str(disliked) == "the server dislikes it"
+    assert isinstance(missing, Undecodable) and str(missing) == "no such file or directory"
+    with pytest.raises(Undecodable, match="the server dislikes it"):
+        Client(server.address).tag(tmp_path / "b.wav")
+
+
+def test_a_full_queue_is_asked_again(server, patient, tmp_path):
+    server.script.extend([BUSY, BUSY, FINE])
+    assert patient(server).tag(tone(tmp_path / "a.wav", 0.5)) == pytest.approx(top_five(0.5), abs=2 * STEP)
+    assert len(server.requests) == 3
+
+
+def test_a_queue_that_stays_full_is_an_error(server, patient, tmp_path):
+    server.script.extend([BUSY] * 9)
+    with pytest.raises(UserError, match=r"not available, 4 attempts: .*queue is full"):
+        patient(server, attempts=4).tag(tone(tmp_path / "a.wav", 0.5))
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("mood", "message"),
+    [
+        (REFUSE, r"(INVALID_ARGUMENT|HTTP 400): no such signature"),
+        (BROKEN, r"(INTERNAL|HTTP 500): out of memory"),
+        (SLOW, r"no answer within 0\.2 s"),
+    ],
+)
+def test_other_failures_are_not_repeated(server, patient, tmp_path, mood, message):
+    server.script.append(mood)
+    with pytest.raises(UserError, match=message) as failure:
+        patient(server, timeout_seconds=0.2 if mood == SLOW else 60).tag(tone(tmp_path / "a.wav", 0.5))
+    assert server.address in str(failure.value)
+    assert len(server.requests) == 1
+
+
+def test_slow_is_fine_within_the_timeout(server, tmp_path):
+    server.script.append(SLOW)
+    started = time.monotonic()
+    Client(server.address, timeout_seconds=30).tag(tone(tmp_path / "a.wav", 0.5))
+    assert time.monotonic() - started >= SLOW_SECONDS
+
+
+def without(name):
+    return lambda outputs: {key: values for key, values in outputs.items() if key != name}
+
+
+def replaced(name, value):
+    return lambda outputs: {**outputs, name: value}
+
+
+NONSENSE = {
+    "no outputs": lambda _: {},
+    "no errors": without("error"),
+    "no names": without("top_tags"),
+    "too few items": lambda outputs: {name: values[:1] for name, values in outputs.items()},
+    "one vector": replaced("probabilities", [0.1, 0.2]),
+    "not a number": replaced("probabilities", [[float("nan")] * len(TAGS)] * 2),
+    "words for numbers": replaced("probabilities", [["high"] * len(TAGS)] * 2),
+    "other scores": replaced("top_scores", [[0.99, 0.98, 0.97, 0.96, 0.95]] * 2),
+    "names and scores differ": replaced("top_tags", [["rock"], ["rock"]]),
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_is_refused(server, nonsense):
+    server.script.append(nonsense)
+    silence = np.zeros(10, "<i2").tobytes()
+    with pytest.raises(UserError, match=r"its answer is not that of a tagger's signature pcm16"):
+        Client(server.address).predict("pcm16", [silence, silence])
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"", b"[1, 2]", b'{"outputs": [1]}', b'{"predictions": []}'])
+def test_other_http_servers_are_told_from_model_servers(content):
+    server = RestServer()
+    server.script.append(content)
+    with pytest.raises(UserError, match="not that of a model server"):
+        Client(server.address).predict("pcm16", [b"ab"])
+    server.stop()
+
+
+def test_bytes_that_are_no_message_are_refused():
+    server = GrpcServer()
+    server.script.append(b"\xff\xff\xff")
+    with pytest.raises(UserError, match="INTERNAL"):
+        Client(server.address).predict("pcm16", [b"ab"])
+    server.stop()
+
+
+def test_http_429_and_a_connection_cut_off_are_tried_again(patient, monkeypatch):
+    server = RestServer()
+    server.script.extend([b"HANG UP", FINE])
+    (answer,) = patient(server).predict("pcm16", [np.full(9, 16384, "<i2").tobytes()])
+    assert answer.top == pytest.approx(top_five(0.5))
+    monkeypatch.setitem(sys.modules["model_server"].STATUS, BUSY, (None, 429, "slow down"))
+    server.script.extend([BUSY] * 2)
+    with pytest.raises(UserError, match="2 attempts: HTTP 429: slow down"):
+        patient(server, attempts=2).predict("pcm16", [b"ab"])
+    server.stop()
+
+
+@pytest.mark.parametrize(("scheme", "kind"), [("", GrpcServer), ("grpc://", GrpcServer), ("http://", RestServer)])
+def test_a_refused_connection_is_tried_again_until_the_server_is_up(scheme, kind):
+    port = _free_port()
+    with pytest.raises(UserError, match=r"not available, 2 attempts: .*[Rr]efused"):
+        Client(f"{scheme}127.0.0.1:{port}", attempts=2, first_wait_seconds=0.01).predict("pcm16", [b"ab"])
+    started = []
+    late = threading.Timer(0.3, lambda: started.append(kind(port if kind is RestServer else f"127.0.0.1:{port}")))
+    late.start()
+    client = Client(f"{scheme}127.0.0.1:{port}", attempts=20, first_wait_seconds=0.2)
+    (answer,) = client.predict("pcm16", [np.full(9, 16384, "<i2").tobytes()])
+    assert answer.top == pytest.approx(top_five(0.5))
+    late.join()
+    started[0].stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def test_waits_double_up_to_a_bound_and_are_drawn_at_random(monkeypatch):
+    server, bounds, waits = RestServer(), [], []
+    monkeypatch.setattr(client_module.random, "uniform", lambda low, high: bounds.append((low, high)) or high / 2)
+    monkeypatch.setattr(client_module.time, "sleep", waits.append)
+    server.script.extend([BUSY] * 8)
+    with pytest.raises(UserError):
+        Client(server.address, attempts=8).predict("pcm16", [b"ab"])
+    assert bounds == [(0, 0.5), (0, 1), (0, 2), (0, 4), (0, 8), (0, 8), (0, 8)]
+    assert waits == [high / 2 for _, high in bounds]
+    server.stop()
+
+
+def test_a_unix_socket(tmp_path_factory):
+    server = GrpcServer(f"unix:{tmp_path_factory.mktemp('s')}/s")
+    (answer,) = Client(server.address).predict("pcm16", [np.full(9, 16384, "<i2").tobytes()])
+    assert answer.top == pytest.approx(top_five(0.5))
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["localhost", "localhost:", "localhost:x", ":8500", "ftp://a:1", "http://", "unix:", "a:1/b", "a:70000"],
+)
+def test_other_addresses_are_refused(address):
+    with pytest.raises(UserError, match=r"--server: found .*, expected HOST:PORT"):
+        Client(address)
+
+
+def test_rest_needs_no_tensorflow():
+    code = (
+        "import sys; from genre_tagger.export.client import Client; Client('http://localhost:8501')\n"
+        "sys.exit(str({'tensorflow', 'keras', 'grpc'} & set(sys.modules) or ''))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr.strip() == ""
+
+
+class ExportedModel(GrpcServer):
+    """A server of the package's own signatures, as TensorFlow Serving would run them."""
+
+    def __init__(self, signatures):
+        super().__init__()
+        self._signatures = signatures
+
+    def answer(self, model, label, signature, items):
+        outputs = self._signatures[signature](audio=tf.constant(items))
+        return {name: _plain(value.numpy()) for name, value in outputs.items()}
+
+
+def _plain(array):
+    return np.char.decode(array.astype(bytes), "utf-8").tolist() if array.dtype == object else array.tolist()
+
+
+def test_the_exported_model_tags_as_its_run_does(signatures, run, tmp_path):
+    rng = np.random.default_rng(3)
+    files = [tmp_path / f"{number}.wav" for number in range(3)]
+    for file, seconds in zip(files, (0.3, 1.0, 2.3), strict=True):
+        soundfile.write(file, rng.normal(0, 0.1, round(seconds * 12_000)), 12_000, subtype="PCM_16")
+    server = ExportedModel(signatures)
+    served, local = (dict(tagger.tag_files(files)) for tagger in (Client(server.address), Tagger.of_run(run.path)))
+    for file in files:
+        assert served[file] == pytest.approx(dict(list(local[file].items())[:5]), abs=1e-4)
+    garbage, good = Client(server.address).predict("wav", [b"not WAV", files[1].read_bytes()])
+    assert "WAV" in garbage.error and not garbage.probabilities.any()
+    assert good.top == pytest.approx(served[files[1]], abs=1e-6)
+    server.stop()
+
+
+def test_the_command_prints_tags_as_a_table_or_json(server, tmp_path):
+    file = tone(tmp_path / "a.wav", 0.5)
+    arguments = ["tag", "--server", server.address, str(file)]
+    result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    line = json.loads(result.stdout)
+    assert line["file"] == str(file)
+    assert line["tags"] == pytest.approx(top_five(0.5), abs=2 * STEP)
+    table = CliRunner().invoke(app, [*arguments, "--top", "2", "--model", "other"], catch_exceptions=False).stdout
+    assert "0.500" in table and "loud" in table and "rock" not in table
+    assert server.requests[-1][0] == "other"
+
+
+def test_the_command_names_broken_files_at_the_end(server, tmp_path):
+    (tmp_path / "text.wav").write_text("not audio")
+    files = [tmp_path / "text.wav", tone(tmp_path / "bad.wav", 0.99), tone(tmp_path / "good.wav", 0.5)]
+    result = CliRunner().invoke(app, ["tag", "--json", "--server", server.address, *map(str, files)])
+    assert result.exit_code == 1
+    assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == [str(files[2])]
+    first, second = result.stderr.strip().splitlines()
+    assert first.startswith(f"{files[0]}: cannot be decoded")
+    assert second == f"{files[1]}: the server dislikes it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--server", "nonsense", "a.wav"], r"--server: found 'nonsense', expected HOST:PORT"),
+        (["--server", "localhost:1", "--top", "6", "a.wav"], r"--top: found 6, expected 5 at most"),
+        (["--server", "localhost:1", "none.wav"], r"none\.wav: no such file"),
+        (["--model", "x", "run", "a.wav"], r"--model: goes with --server"),
+        (["run"], r"tag: found run alone, expected a run directory and audio files"),
+    ],
+)
+def test_the_command_s_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    tone(tmp_path / "a.wav", 0.5)
+    monkeypatch.setattr(sys, "argv", ["genre-tagger", "tag", *arguments])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.match(f"genre-tagger: {expected}", line)

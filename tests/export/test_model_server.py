@@ -1,0 +1,119 @@
+"""The real TensorFlow Serving on loopback, where it is installed: answers, batching, warm-up, a second version."""
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+from genre_tagger.data.decode import to_pcm16
+from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, MODEL_NAME
+from genre_tagger.exporting import export_savedmodel
+
+SERVER = shutil.which("tensorflow_model_server")
+START_SECONDS = 120
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(SERVER is None, reason="tensorflow_model_server is not on the PATH"),
+]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def states(rest_port):
+    """The state of each version that the server knows."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{rest_port}/v1/models/{MODEL_NAME}", timeout=5) as answer:
+            return {entry["version"]: entry["state"] for entry in json.load(answer)["model_version_status"]}
+    except (urllib.error.URLError, ConnectionError):
+        return {}
+
+
+def wait_for(rest_port, version):
+    end = time.monotonic() + START_SECONDS
+    while states(rest_port).get(version) != "AVAILABLE":
+        assert time.monotonic() < end, f"version {version} is not AVAILABLE: {states(rest_port)}"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def served(run, tmp_path_factory):
+    """(directory of models, gRPC stub, REST port, path of the log) of a server with batching."""
+    directory, log = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("log") / "log"
+    export_savedmodel(run.path, directory, workers=1, progress=None)
+    sizes = "".join(f"allowed_batch_sizes: {size}\n" for size in ALLOWED_BATCH_SIZES)
+    batching = log.with_name("batching.config")
+    batching.write_text(f"max_batch_size {{ value: {ALLOWED_BATCH_SIZES[-1]} }}\n{sizes}")
+    port, rest_port = free_port(), free_port()
+    command = [SERVER, f"--port={port}", f"--rest_api_port={rest_port}"]
+    command += [f"--model_name={MODEL_NAME}", f"--model_base_path={directory / MODEL_NAME}", "--enable_batching"]
+    command += [f"--batching_parameters_file={batching}", "--file_system_poll_wait_seconds=1"]
+    with log.open("w") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_for(rest_port, "1")
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield directory, PredictionServiceStub(channel), rest_port, log
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def ask(stub, signature, name, values):
+    request = PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = MODEL_NAME, signature
+    request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return tf.make_ndarray(stub.Predict(request, timeout=60).outputs["probabilities"])
+
+
+def test_grpc_and_rest_answer_as_the_model(served, model, windows):
+    _, stub, rest_port, _ = served
+    expected = model.predict(windows, verbose=0)
+    np.testing.assert_allclose(ask(stub, "serving_default", "waveform", windows), expected, atol=1e-5)
+    pcm = to_pcm16(windows[0].copy())
+    body = {"signature_name": "pcm16", "inputs": {"audio": [{"b64": base64.b64encode(pcm.tobytes()).decode()}]}}
+    url = f"http://127.0.0.1:{rest_port}/v1/models/{MODEL_NAME}:predict"
+    with urllib.request.urlopen(url, data=json.dumps(body).encode(), timeout=60) as answer:
+        outputs = json.load(answer)["outputs"]
+    expected = model.predict((pcm / np.float32(32768))[None], verbose=0)
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    assert outputs["error"] == [""]
+
+
+def test_64_mixed_requests_at_once_equal_one_by_one(served, windows, make_tones, to_wav):
+    _, stub, _, _ = served
+    requests = []
+    for number in range(16):
+        wav = to_wav(make_tones(44_100, 0.3 + 0.1 * number, seed=number), 44_100)
+        pcm = to_pcm16(windows[number % 5].copy()).tobytes()
+        requests += [("serving_default", "waveform", windows[number % 5][None]), ("pcm16", "audio", [pcm])]
+        requests += [("wav", "audio", [wav]), ("wav", "audio", [b"garbage"])]
+    alone = [ask(stub, *request) for request in requests]
+    with ThreadPoolExecutor(64) as pool:
+        together = list(pool.map(lambda request: ask(stub, *request), requests))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-6)
+
+
+def test_it_warms_up_and_takes_a_second_version(served, run):
+    directory, stub, rest_port, log = served
+    assert "warm" in log.read_text().lower()
+    export_savedmodel(run.path, directory, workers=1, progress=None)
+    wait_for(rest_port, "2")
+    assert ask(stub, "pcm16", "audio", [b"x"]).shape == (1, 7)

@@ -1,0 +1,222 @@
+"""Oracles without any training: a trial is a formula, so that what a search tries can be followed to its end."""
+
+import itertools
+import json
+import re
+
+import pytest
+
+from genre_tagger.errors import UserError
+from genre_tagger.tuning import oracle as oracle_module
+from genre_tagger.tuning.oracle import ALGORITHMS, Budget, make_oracle
+from genre_tagger.tuning.space import Space, parse_space
+
+GRID = parse_space({"training.batch_size": {"min": 1, "max": 4}, "model.merge": {"values": ["concat", "add"]}}, "")
+WIDE = parse_space(
+    {"training.batch_size": {"min": 1, "max": 100}, "training.alpha": {"min": 0.5, "max": 2.0}, "model.merge": "add"},
+    "",
+)
+
+
+def opened(path, algorithm: str, space: Space, max_trials=None, minutes=None, is_chief=False):
+    """An oracle on its state file, as `tune` opens it."""
+    oracle = make_oracle(algorithm, "val_auc", space, seed=0, max_trials=max_trials, max_epochs=9)
+    oracle.attach(path / "state.json", space, Budget(max_trials, minutes), lambda: None)
+    oracle.is_chief = is_chief
+    if oracle.file.exists():
+        oracle.reload()
+    return oracle
+
+
+def figure(values) -> float:
+    """What a trial would reach."""
+    return 1 - (values["training.batch_size"] / 100 - 0.37) ** 2 - (values.get("training.alpha", 1) - 1.2) ** 2
+
+
+def end(oracle, space, trial, status="COMPLETED"):
+    """Reports a trial as a tuner does."""
+    if status == "COMPLETED":
+        oracle.update_trial(trial.trial_id, {"val_auc": figure(space.decode(trial.hyperparameters.values))})
+    trial.status = status
+    oracle.end_trial(trial)
+
+
+def run(oracle, space, most=1000, fail=()):
+    """Runs trials to the end of the search, or `most` of them; returns the values of each."""
+    tried = []
+    while len(tried) < most:
+        trial = oracle.create_trial("tuner0")
+        if trial.status == "STOPPED":
+            break
+        tried.append(json.dumps({**space.decode(trial.hyperparameters.values), "id": trial.trial_id}))
+        end(oracle, space, trial, "FAILED" if trial.trial_id in fail else "COMPLETED")
+    return tried
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_search_killed_at_any_moment_ends_like_an_unbroken_one(tmp_path, algorithm, monkeypatch):
+    """Every state that ever lay on the disk is gone on from; no trial is lost, none is counted twice."""
+    space = GRID if algorithm == "grid" else WIDE
+    limit = {"random": 6, "bayesian": 5}.get(algorithm)
+    states = []
+    write = oracle_module.write_text
+
+    def recording(path, text):
+        write(path, text)
+        states.append(text)
+
+    monkeypatch.setattr(oracle_module, "write_text", recording)
+    whole = run(opened(tmp_path / "whole", algorithm, space, limit), space)
+    monkeypatch.undo()
+    assert len(whole) == len(set(whole)) >= 5
+    for number, state in enumerate(states[::8] if algorithm in ("bayesian", "hyperband") else states):
+        path = tmp_path / str(number)
+        path.mkdir()
+        (path / "state.json").write_text(state)
+        oracle = opened(path, algorithm, space, limit)
+        run(oracle, space)
+        assert sorted(oracle.end_order) == sorted(oracle.trials), number
+        assert len(oracle.trials) == len(whole), number
+        assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}
+        if algorithm in ("random", "grid"):  # the others draw on their random state or on the order
+            again = {json.dumps(space.decode(trial.hyperparameters.values)) for trial in oracle.trials.values()}
+            assert again == {json.dumps({k: v for k, v in json.loads(row).items() if k != "id"}) for row in whole}
+
+
+def test_a_write_that_is_cut_short_leaves_the_state_before(tmp_path, monkeypatch):
+    oracle = opened(tmp_path, "random", WIDE, 5)
+    run(oracle, WIDE, most=2)
+    before = oracle.file.read_text()
+
+    def cut_short(path, text):
+        path.with_name(f".{path.name}.tmp").write_text(text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(oracle_module, "write_text", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        oracle.create_trial("tuner0")
+    monkeypatch.undo()
+    assert oracle.file.read_text() == before
+    assert len(opened(tmp_path, "random", WIDE, 5).trials) == 2
+
+
+def test_grid_tries_every_combination_once(tmp_path):
+    tried = [json.loads(row) for row in run(opened(tmp_path, "grid", GRID), GRID)]
+    combinations = {(row["training.batch_size"], row["model.merge"]) for row in tried}
+    assert combinations == set(itertools.product([1, 2, 3, 4], ["concat", "add"]))
+    assert len(tried) == 8
+
+
+def test_bayesian_search_finds_more_than_random_does(tmp_path):
+    best = {}
+    for algorithm in ("random", "bayesian"):
+        oracle = opened(tmp_path / algorithm, algorithm, WIDE, 12)
+        run(oracle, WIDE)
+        best[algorithm] = oracle.get_best_trials()[0].score
+    assert best["bayesian"] > best["random"]
+
+
+def test_failures_in_a_row_do_not_end_it(tmp_path):
+    oracle = opened(tmp_path, "random", WIDE, 8)
+    assert len(run(oracle, WIDE, fail=[f"{number:04d}" for number in range(6)])) == 8
+    assert [trial.status for trial in oracle.trials.values()].count("FAILED") == 6
+
+
+def test_more_trials_continue_the_search(tmp_path):
+    first = run(opened(tmp_path, "random", WIDE, 3), WIDE)
+    more = run(opened(tmp_path, "random", WIDE, 5), WIDE)
+    assert first + more == run(opened(tmp_path / "at once", "random", WIDE, 5), WIDE)
+
+
+def test_time_ends_it_before_a_trial_that_would_not_fit(tmp_path):
+    oracle = opened(tmp_path, "random", WIDE, minutes=10)
+    assert run(oracle, WIDE, most=2)
+    oracle.budget.note(9 * 60)
+    assert run(oracle, WIDE, most=1)
+    oracle.budget.note(11 * 60)
+    assert not run(oracle, WIDE)
+
+
+def test_a_narrower_space_keeps_what_lies_in_it(tmp_path):
+    wide = opened(tmp_path, "random", WIDE, 12)
+    run(wide, WIDE)
+    narrow = parse_space(
+        {
+            "training.batch_size": {"min": 1, "max": 40},
+            "training.alpha": {"min": 0.5, "max": 2.0},
+            "model.merge": "add",
+        },
+        "",
+    )
+    oracle = opened(tmp_path, "random", narrow, 15)
+    kept = {name for name, trial in oracle.trials.items() if trial.status == "COMPLETED"}
+    expected = {
+        name
+        for name, trial in wide.trials.items()
+        if WIDE.decode(trial.hyperparameters.values)["training.batch_size"] <= 40
+    }
+    assert 0 < len(kept) < 12
+    assert kept == expected
+    assert all(json.loads(row)["training.batch_size"] <= 40 for row in run(oracle, narrow))
+    assert len(oracle.trials) == 15
+    narrowest = parse_space({"training.batch_size": 3, "training.alpha": 1.0, "model.merge": "add"}, "")
+    for _ in range(2):  # a state of two spaces ago is still read
+        assert all(trial.status == "FAILED" for trial in opened(tmp_path, "random", narrowest, 15).trials.values())
+        opened(tmp_path, "random", narrowest, 15).save()
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    (tmp_path / "state.json").write_text('{"trials": [')
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'state.json'}: cannot be read")):
+        opened(tmp_path, "random", WIDE)
+
+
+def test_a_silent_worker_is_given_up_and_its_trial_goes_to_another(tmp_path):
+    oracle = opened(tmp_path, "random", WIDE, 2, is_chief=True)
+    lost, kept = oracle.create_trial("lost"), oracle.create_trial("kept")
+    assert oracle.give_up(60) == []
+    oracle.seen["lost"] -= 61
+    oracle.get_trial(kept.trial_id)
+    assert oracle.give_up(60) == ["lost"]
+    end(oracle, WIDE, kept)
+    taken = oracle.create_trial("kept")
+    assert taken.trial_id == lost.trial_id
+    end(oracle, WIDE, taken)
+    end(oracle, WIDE, lost)  # it lived after all; too late
+    assert oracle.end_order == [kept.trial_id, lost.trial_id]
+    assert oracle.create_trial("kept").status == "STOPPED"
+    assert not oracle.tuner_ids and not oracle.ongoing_trials
+
+
+def test_a_sign_of_life_keeps_a_trial(tmp_path):
+    oracle = opened(tmp_path, "random", WIDE, 2, is_chief=True)
+    trial = oracle.create_trial("slow")
+    oracle.seen["slow"] -= 61
+    oracle.get_trial(trial.trial_id)
+    assert oracle.give_up(60) == []
+
+
+def test_idle_hands_wait_for_a_trial_in_danger(tmp_path):
+    oracle = opened(tmp_path, "random", WIDE, 1, is_chief=True)
+    oracle.create_trial("one")
+    assert oracle.create_trial("other").status == "IDLE"
+
+
+def test_a_chief_that_was_killed_leaves_trials_with_their_workers(tmp_path):
+    running = opened(tmp_path, "random", WIDE, 3, is_chief=True).create_trial("alive")
+    chief = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+    assert chief.create_trial("other").trial_id != running.trial_id
+    assert chief.create_trial("alive").trial_id == running.trial_id
+    alone = opened(tmp_path, "random", WIDE, 3)
+    assert alone.create_trial("tuner0").trial_id in (running.trial_id, "0001")
+
+
+def test_a_chiefs_full_disk_is_kept_for_whoever_watches(tmp_path, monkeypatch):
+    oracle = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(oracle_module, "write_text", full)
+    oracle.create_trial("worker")
+    assert isinstance(oracle.fault, UserError) and "no space left" in str(oracle.fault)

@@ -1,0 +1,118 @@
+"""Table and plots of a search: numbers by hand, pictures by their existence and content."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from genre_tagger.tuning.hparams import write_hparams
+from genre_tagger.tuning.plots import importance, pareto_front, plot_search
+from genre_tagger.tuning.space import parse_space
+from genre_tagger.tuning.table import trials_table, winner
+from genre_tagger.tuning.trial import Outcome
+
+SPACE = parse_space(
+    {
+        "training.alpha": {"min": 1.0, "max": 2.0},
+        "model.merge": {"values": ["concat", "add"]},
+        "model.cnn.kernels": {"values": [[8, 8, 8, 8], [4, 4, 4, 4]]},
+    },
+    "",
+)
+
+
+def outcomes(count: int) -> list[Outcome]:
+    """Trials whose figure depends on alpha alone; the second failed, the third lies outside the space."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        alpha = 3.0 if number == 2 else round(float(rng.uniform(1, 2)), 3)
+        values = {"training.alpha": alpha, "model.merge": "add", "model.cnn.kernels": [4, 4, 4, 4]}
+        if rng.uniform() < 0.5:
+            values |= {"model.merge": "concat", "model.cnn.kernels": [8, 8, 8, 8]}
+        scores = {} if number == 1 else {"val_auc": alpha / 4, "val_pr_auc": 0.5}
+        made.append(
+            Outcome(
+                f"{number:04d}",
+                values,
+                "failed" if number == 1 else "completed",
+                "too large" if number == 1 else None,
+                epochs=2,
+                parameters=int(rng.integers(100, 10_000)),
+                flops=5,
+                inference_ms=float(rng.uniform(0.1, 2)),
+                scores=scores,
+                seconds=1.0,
+            )
+        )
+    return made
+
+
+def test_the_table_has_every_trial_and_why_it_failed(tmp_path):
+    trials_table(outcomes(4), SPACE).to_csv(tmp_path / "t.csv", index=False)
+    table = pd.read_csv(tmp_path / "t.csv", dtype={"trial": str})
+    assert table["trial"].tolist() == ["0000", "0001", "0002", "0003"]
+    assert table["status"].tolist() == ["completed", "failed", "completed", "completed"]
+    assert table["in_space"].tolist() == [True, True, False, True]
+    assert table["reason"].dropna().tolist() == ["too large"]
+    assert json.loads(table["model.cnn.kernels"][0]) in ([4, 4, 4, 4], [8, 8, 8, 8])
+    assert table["val_auc"][3] == pytest.approx(table["training.alpha"][3] / 4)
+
+
+def test_the_winner_is_the_best_within_the_space():
+    made = outcomes(10)
+    best = max((made[number] for number in (0, 3, 4, 5, 6, 7, 8, 9)), key=lambda outcome: outcome.scores["val_auc"])
+    assert winner(made, SPACE, "val_auc") == best
+    assert winner(made, SPACE, "val_pr_auc") == made[0]  # the first of equals
+    assert winner(made[1:3], SPACE, "val_auc") is None
+
+
+def test_the_pareto_front_by_brute_force():
+    rng = np.random.default_rng(1)
+    costs, values = rng.integers(0, 20, 60).astype(float), rng.integers(0, 20, 60).astype(float)
+    front = pareto_front(costs, values)
+
+    def is_beaten(row):
+        no_worse = (costs <= costs[row]) & (values >= values[row])
+        return (no_worse & ((costs < costs[row]) | (values > values[row]))).any()
+
+    expected = {(costs[row], values[row]) for row in range(60) if not is_beaten(row)}
+    assert {(costs[row], values[row]) for row in front} == expected
+    assert len(front) == len(expected)
+    assert (np.diff(costs[front]) > 0).all()
+
+
+def test_importance_finds_what_matters():
+    done = trials_table(outcomes(40), SPACE)
+    done = done[done["status"] == "completed"].reset_index(drop=True)
+    found = importance(done, ["model.merge", "training.alpha"], "val_auc")
+    assert found["training.alpha"] > 0.9
+    assert abs(found["model.merge"]) < 0.05
+    assert found.index[-1] == "training.alpha"
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_plots_are_drawn_from_one_trial_on(tmp_path, count):
+    plot_search(tmp_path / "report", trials_table(outcomes(count), SPACE), list(SPACE.entries), "val_auc")
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    assert set(drawn) == {"progress.png", "costs.png", "parallel.png", "importance.png"}
+    assert all(content.startswith(b"\x89PNG") and len(content) > 5000 for content in drawn.values())
+
+
+def test_tensorboard_reads_the_hyper_parameters(tmp_path):
+    (outcome,) = outcomes(1)
+    write_hparams(tmp_path, outcome, SPACE)
+    write_hparams(tmp_path, outcome, SPACE)  # a second time changes nothing
+    (events,) = (tmp_path / "0000/tensorboard").glob("events.*")
+    log = EventAccumulator(str(events)).Reload()
+    data = plugin_data_pb2.HParamsPluginData.FromString(
+        log.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    )
+    read = data.session_start_info.hparams
+    assert read["training.alpha"].number_value == outcome.values["training.alpha"]
+    assert read["model.merge"].string_value == outcome.values["model.merge"]
+    assert json.loads(read["model.cnn.kernels"].string_value) == outcome.values["model.cnn.kernels"]
+    assert {"val_auc", "val_pr_auc", "parameters"} <= set(log.Tags()["tensors"])

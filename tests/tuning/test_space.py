@@ -1,0 +1,188 @@
+"""Search spaces: what is refused, what is drawn, and the ranges that come with the package."""
+
+import json
+import re
+
+import keras_tuner
+import pytest
+
+from genre_tagger.config import Config, load_config
+from genre_tagger.errors import UserError
+from genre_tagger.models.tagger import build_tagger
+from genre_tagger.tuning.space import Space, config_with, load_space, parse_space, space_names
+
+DEPTH = "model.wavenet.dilation_depth"
+SEED_DEFAULTS = {
+    "model.wavenet.dilation_depth": 4,
+    "model.wavenet.blocks": 2,
+    "model.wavenet.residual_channels": 32,
+    "model.wavenet.dilation_channels": 32,
+    "model.wavenet.skip_channels": 32,
+    "model.wavenet.output_width, model.cnn.output_width": 32,
+    "model.cnn.kernels": [64, 128, 128, 128],
+    "model.merge": "concat",
+    "model.wavenet.gate": "sigmoid",
+    "model.wavenet.dropout": 0.0,
+    "model.head.dropout": 0.0,
+    "training.alpha": 1.0,
+    "training.learning_rate": 1e-4,
+    "training.batch_size": 16,
+}
+
+
+def drawn(space: Space, count: int = 200) -> list[dict]:
+    """Decoded values of random trials."""
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("val_auc", "max"), hyperparameters=space.hyperparameters(), seed=1
+    )
+    return [space.decode(oracle.populate_space("")["values"]) for _ in range(count)]
+
+
+def test_the_seed_space_has_the_published_ranges():
+    space = load_space("seed")
+    assert space.decode(space.hyperparameters().values) == SEED_DEFAULTS
+    values = drawn(space)
+    assert {row[DEPTH] for row in values} == {4, 5, 6, 7, 8, 9}
+    assert {row["model.wavenet.blocks"] for row in values} == {2, 3, 4, 5, 6}
+    for name in ("residual_channels", "dilation_channels", "skip_channels"):
+        assert {row[f"model.wavenet.{name}"] for row in values} == {32, 64, 128, 256}
+    assert {row["model.head.dropout"] for row in values} == {0.0, 0.1, 0.2, 0.3, 0.4, 0.5}
+    rates = sorted(row["training.learning_rate"] for row in values)
+    assert 1e-4 <= rates[0] < 2e-4 and 5e-3 < rates[-1] <= 1e-2
+    assert rates[100] == pytest.approx(1e-3, rel=0.5)  # the middle of the logarithm
+
+
+@pytest.mark.parametrize("name", ["seed", "demo"])
+def test_each_choice_of_a_packaged_space_builds(name):
+    space = load_space(name)
+    base = load_config("small", overrides=["window={seconds: 0.5, hop_seconds: 0.5}", "model.cascade.width=8"])
+    small = {**base.model_dump(mode="json")}
+    choices = {key: entry.examples() for key, entry in space.entries.items()}
+    for turn in range(max(map(len, choices.values()))):
+        values = {key: examples[turn % len(examples)] for key, examples in choices.items()}
+        config = config_with(Config.model_validate(small), values)
+        model = build_tagger(config, num_tags=2)
+        layers = {layer.name for layer in model.layers}
+        deepest = f"wavenet_block{config.model.wavenet.blocks}_layer{config.model.wavenet.dilation_depth}_gated"
+        assert deepest in layers
+        assert config.training.learning_rate == values["training.learning_rate"]
+
+
+def test_packaged_spaces_are_known_by_name():
+    assert space_names() == ["demo", "seed"]
+
+
+def test_floats_with_a_step_reach_their_end():
+    assert {
+        row["model.head.dropout"]
+        for row in drawn(parse_space({"model.head.dropout": {"min": 0.0, "max": 0.3, "step": 0.1}}, ""))
+    } == {0.0, 0.1, 0.2, 0.3}
+
+
+def test_values_survive_the_wire_exactly(space):
+    """The wire carries 32-bit floats; a worker must train what the chief wrote down."""
+    for trial in range(20):
+        hyperparameters = space.hyperparameters()
+        for hp in hyperparameters.space:
+            hyperparameters.values[hp.name] = hp.random_sample(trial)
+        received = keras_tuner.HyperParameters.from_proto(hyperparameters.to_proto())
+        assert space.decode(received.values) == space.decode(hyperparameters.values)
+
+
+def test_encoding_undoes_decoding():
+    space = load_space("seed")
+    for values in drawn(space, 30):
+        assert space.contains(values)
+        assert space.decode(space.encode(values)) == values
+
+
+def test_a_space_survives_yaml():
+    space = load_space("seed")
+    assert parse_space(json.loads(json.dumps(space.to_dict())), "again") == space
+
+
+def test_values_are_laid_over_the_base():
+    base = load_config("small")
+    values = {"model.wavenet.output_width, model.cnn.output_width": 24, "model.cnn.kernels": [1, 2, 3, 4], "seed": 5}
+    config = config_with(base, values)
+    assert config.model.wavenet.output_width == config.model.cnn.output_width == 24
+    assert config.model.cnn.kernels == (1, 2, 3, 4)
+    assert config.seed == 5
+    assert config.training == base.training
+    assert values["model.cnn.kernels"] == [1, 2, 3, 4]
+
+
+def test_what_lies_in_a_section_left_out_is_left_out():
+    values = {"model.cascade.width": 64, "model.cascade": "none"}
+    assert config_with(Config(), values).model.cascade is None
+    with_section = {"model.cascade": {"kernel_size": 5}, "model.cascade.width": 64}
+    assert config_with(Config(), with_section).model.cascade.width == 64
+    assert "width" not in with_section["model.cascade"]
+
+
+@pytest.mark.parametrize(
+    ("narrow", "lies_in"),
+    [
+        ({DEPTH: {"min": 5, "max": 6}}, True),
+        ({DEPTH: 5}, True),
+        ({DEPTH: {"values": [4, 9]}}, True),
+        ({DEPTH: {"min": 4, "max": 10}}, False),
+        ({DEPTH: {"values": [3]}}, False),
+        ({"model.wavenet.blocks": 3}, False),
+    ],
+)
+def test_narrower_spaces(narrow, lies_in):
+    wide = parse_space({DEPTH: {"min": 4, "max": 9}}, "")
+    assert parse_space(narrow, "").lies_in(wide) is lies_in
+
+
+def test_a_range_between_the_steps_does_not_lie_in_it():
+    wide = parse_space({"model.head.dropout": {"min": 0.0, "max": 0.4, "step": 0.2}}, "")
+    assert parse_space({"model.head.dropout": {"min": 0.2, "max": 0.4, "step": 0.2}}, "").lies_in(wide)
+    assert not parse_space({"model.head.dropout": {"min": 0.0, "max": 0.4, "step": 0.1}}, "").lies_in(wide)
+    assert not parse_space({"model.head.dropout": {"min": 0.0, "max": 0.4}}, "").lies_in(wide)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"model.wavenet.dilation_deph": {"min": 4, "max": 9}}, "unknown field .*did you mean dilation_depth"),
+        ({"model.wavnet.blocks": 3}, "unknown field 'model.wavnet.blocks'; did you mean wavenet"),
+        ({"seed.deeper": 3}, "seed is a field, and has none of its own"),
+        ({DEPTH: {"min": 9, "max": 4}}, "an empty range: min 9 is above max 4"),
+        ({DEPTH: {"values": []}}, "an empty range"),
+        ({DEPTH: {"min": 4.5, "max": 9}}, "found 4.5, expected .*integer"),
+        ({DEPTH: {"min": 0, "max": 9}}, "found 0, expected"),
+        ({DEPTH: {"min": 4}}, "max is None, expected a number"),
+        ({DEPTH: {"min": "four", "max": 9}}, "min is 'four', expected a number"),
+        ({DEPTH: {"min": 4, "max": 9, "stepp": 2}}, "unknown 'stepp'; did you mean step"),
+        ({DEPTH: {"min": 4, "max": 9, "step": 0}}, "step is 0, expected a whole number above 0"),
+        ({DEPTH: {"min": 4, "max": 9, "step": 1, "sampling": "log"}}, "step is 1, expected a whole number above 1"),
+        ({DEPTH: {"min": 4, "max": 9, "sampling": "lgo"}}, "sampling is 'lgo', expected linear or log"),
+        ({DEPTH: {"values": [4, "deep"]}}, "found 'deep', expected .*integer"),
+        ({DEPTH: "deep"}, "found 'deep', expected .*integer"),
+        ({"model.head.dropout": {"min": 0, "max": 0.1, "sampling": "log"}}, "min is 0, expected more than 0"),
+        ({"model.merge": {"min": 1, "max": 2}}, "has no range, since it is no number"),
+        ({"model.merge": {"values": ["multiply"]}}, "found 'multiply', expected 'concat' or 'add'"),
+        ({"model.cnn.kernels": {"values": [[8, 0]]}}, "found .*expected greater than 0"),
+        ({"model.merge, model.wavenet.gate": {"values": ["add"]}}, "'model.wavenet.gate': found 'add'"),
+        ({"seed": 1, "seed, training.epochs": 2}, "'seed' stands in it twice"),
+        ([], "expected lines of FIELD: VALUES"),
+    ],
+)
+def test_mistakes_name_the_field(line, expected):
+    with pytest.raises(UserError, match=re.escape("--space x") + ": .*" + expected):
+        parse_space(line, "--space x")
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(UserError, match="no such file, and none of the package's: demo, seed"):
+        load_space("sede")
+    (tmp_path / "space.yaml").write_text("{")
+    with pytest.raises(UserError, match="cannot be read as YAML"):
+        load_space(str(tmp_path / "space.yaml"))
+
+
+def test_log_ranges_step_by_factors():
+    space = parse_space({DEPTH: {"min": 3, "max": 100, "step": 3, "sampling": "log"}}, "")
+    assert {row[DEPTH] for row in drawn(space, 100)} == {3, 9, 27, 81}

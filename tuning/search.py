@@ -1,0 +1,260 @@
+"""The command `tune`: a search in its directory, from options to a table, a winner and plots."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import tensorflow as tf
+
+from genre_tagger.config import Config, load_config
+from genre_tagger.data.sources import SourceOptions
+from genre_tagger.errors import UserError
+from genre_tagger.files import locked, replacing, storage_errors
+from genre_tagger.models.tagger import build_tagger
+from genre_tagger.run import RunDirectory, write_text
+from genre_tagger.tuning.cluster import Cluster, join, serve
+from genre_tagger.tuning.directory import Search, SearchDirectory, check_search, create_search
+from genre_tagger.tuning.hparams import write_hparams
+from genre_tagger.tuning.oracle import ALGORITHMS, Budget, SearchOracle, make_oracle
+from genre_tagger.tuning.plots import plot_search
+from genre_tagger.tuning.space import Space
+from genre_tagger.tuning.table import trials_table, winner
+from genre_tagger.tuning.trial import OBJECTIVES, Limits, Outcome, TrialRunner, read_outcomes
+from genre_tagger.tuning.tuner import TaggerTuner
+from genre_tagger.workflow import OpenedData, ProgressBar, Say, TrainingResult, open_data, train
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How a search is led.
+
+    Attributes:
+        algorithm: one of ALGORITHMS.
+        objective: one of OBJECTIVES.
+        max_trials: of the whole search, those of earlier calls counted in; None for as many as the algorithm has.
+        minutes: from now.
+        limits: of a model.
+        executions: runs a trial, of seeds s, s + 1, ...
+        train_best: train the winner at the end, and evaluate it.
+    """
+
+    algorithm: str = "random"
+    objective: str = "val_auc"
+    max_trials: int | None = None
+    minutes: float | None = None
+    limits: Limits = field(default_factory=Limits)
+    executions: int = 1
+    train_best: bool = False
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What a search trains on; as the arguments of `train`."""
+
+    source: SourceOptions
+    data: Path
+    stream: bool
+    workers: int
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What a search has to show."""
+
+    directory: SearchDirectory
+    objective: str
+    table: pd.DataFrame
+    best: Outcome
+    training: TrainingResult | None
+
+
+def tune(
+    options: TuningOptions,
+    space: Space,
+    config: Config,
+    sources: DataOptions,
+    path: Path,
+    *,
+    say: Say,
+    progress: ProgressBar,
+    cluster: Cluster | None = None,
+) -> TuningResult | None:
+    """Searches until the budget is spent; goes on from wherever an earlier call was stopped.
+
+    Args:
+        options: how.
+        space: what varies.
+        config: of everything else.
+        sources: what is trained on.
+        path: directory of the search, made if missing.
+        say: prints a line.
+        progress: makes a progress bar.
+        cluster: where this process is the chief or a worker of several; a worker has no result.
+
+    Raises:
+        UserError: whatever the user can mend; nothing that was finished is lost.
+    """
+    budget = Budget(options.max_trials, options.minutes)
+    _check(options, config)
+    tf.get_logger().setLevel(logging.ERROR)  # it takes one new model a trial for a mistake
+    if cluster and cluster.worker:
+        join(cluster)
+    opener = data_opener(sources, say, progress)
+    search = Search(options.algorithm, options.objective, options.executions, config, opener(config).record)
+    _check_labels(opener(config))
+    directory = SearchDirectory(path)
+    runner = TrialRunner(config, opener, options.executions, options.limits, lambda line: say(f"  {line}"))
+    if cluster and cluster.worker:
+        _work(directory, search, space, runner, cluster, say)
+        return None
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        create_search(directory, search, space)
+        oracle = open_oracle(directory, search, space, budget, is_chief=cluster is not None)
+        if cluster:
+            serve(oracle, cluster, say)
+        else:
+            TaggerTuner(oracle, space, runner, path, _reporter(directory, search, space, say), say).search()
+        return _finish(directory, options, space, sources, say, progress)
+
+
+def open_oracle(
+    directory: SearchDirectory, search: Search, space: Space, budget: Budget, *, is_chief: bool = False
+) -> SearchOracle:
+    """The oracle of a search, where it was left; after each trial it writes the table."""
+
+    def on_end() -> None:
+        outcomes = read_outcomes(directory.trials)
+        budget.note(max(outcome.seconds for outcome in outcomes))
+        _write_table(directory, trials_table(outcomes, space))
+
+    oracle = make_oracle(
+        search.algorithm,
+        search.objective,
+        space,
+        seed=search.config.seed,
+        max_trials=budget.max_trials,
+        max_epochs=_most_epochs(search.config, space),
+    )
+    oracle.attach(directory.oracle, space, budget, on_end)
+    oracle.is_chief = is_chief
+    for outcome in read_outcomes(directory.trials):
+        budget.note(outcome.seconds)
+    if directory.oracle.exists():
+        oracle.reload()
+    return oracle
+
+
+def _most_epochs(config: Config, space: Space) -> int:
+    entry = space.entries.get("training.epochs")
+    return max(entry.examples()) if entry else config.training.epochs
+
+
+def _work(
+    directory: SearchDirectory, search: Search, space: Space, runner: TrialRunner, cluster: Cluster, say: Say
+) -> None:
+    """Runs the trials that the chief hands out."""
+    if not directory.search.exists():
+        raise UserError(
+            f"{directory.path}: no search there; expected the directory that the chief at {cluster.address} has"
+        )
+    check_search(directory, search, space)
+    place = directory.path / "workers" / cluster.worker
+    with storage_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+    with locked(place):
+        oracle = open_oracle(directory, search, space, Budget(None, None))
+        on_trial = _reporter(directory, search, space, say)
+        TaggerTuner(oracle, space, runner, directory.path, on_trial, say, cluster).search()
+
+
+def _check(options: TuningOptions, config: Config) -> None:
+    for flag, name, known in (
+        ("--algorithm", options.algorithm, ALGORITHMS),
+        ("--objective", options.objective, tuple(OBJECTIVES)),
+    ):
+        if name not in known:
+            raise UserError(f"{flag}: found {name!r}, expected one of {', '.join(known)}")
+    build_tagger(config, num_tags=1)  # a configuration that does not fit together would fail every trial
+
+
+def _check_labels(opened: OpenedData) -> None:
+    if not opened.dataset.splits["valid"].two_sided.any():
+        raise UserError(
+            "--objective: no tag has both positives and negatives in valid, so there is nothing to maximise"
+        )
+
+
+def data_opener(sources: DataOptions, say: Say, progress: ProgressBar) -> Callable[[Config], OpenedData]:
+    """Opens data for a configuration, once for each sample rate and window."""
+
+    @cache
+    def opened(sample_rate: int, seconds: float) -> OpenedData:
+        config = load_config(overrides=[f"frontend.sample_rate={sample_rate}", f"window.seconds={seconds}"])
+        return open_data(
+            sources.source,
+            config,
+            sources.data,
+            stream=sources.stream,
+            workers=sources.workers,
+            say=say,
+            progress=progress,
+        )
+
+    return lambda config: opened(config.frontend.sample_rate, config.window.seconds)
+
+
+def _finish(
+    directory: SearchDirectory,
+    options: TuningOptions,
+    space: Space,
+    sources: DataOptions,
+    say: Say,
+    progress: ProgressBar,
+) -> TuningResult:
+    outcomes = read_outcomes(directory.trials)
+    table = trials_table(outcomes, space)
+    with storage_errors(directory.path):
+        _write_table(directory, table)
+        best = winner(outcomes, space, options.objective)
+        if best is None:
+            reason = next((f", for example: {outcome.reason}" for outcome in outcomes if outcome.reason), "")
+            raise UserError(
+                f"{directory.path}: none of {len(outcomes)} trials was completed in this space (see trials.csv){reason}"
+            )
+        plot_search(directory.report, table, space.searched, options.objective)
+        write_text(directory.best, RunDirectory(directory.trials / best.trial).config.read_text(encoding="utf-8"))
+    training = None
+    if options.train_best:
+        training = train(
+            sources.source,
+            load_config(path=directory.best),
+            directory.best_run(best.trial),
+            sources.data,
+            stream=sources.stream,
+            workers=sources.workers,
+            say=say,
+            progress=progress,
+        )
+    return TuningResult(directory, options.objective, table, best, training)
+
+
+def _write_table(directory: SearchDirectory, table: pd.DataFrame) -> None:
+    with storage_errors(directory.path), replacing(directory.table) as unfinished:
+        table.to_csv(unfinished, index=False)
+
+
+def _reporter(directory: SearchDirectory, search: Search, space: Space, say: Say) -> Callable[[Outcome], None]:
+    def report(outcome: Outcome) -> None:
+        write_hparams(directory.trials, outcome, space)
+        if outcome.reason:
+            say(f"trial {outcome.trial} failed: {outcome.reason}")
+        else:
+            figure = outcome.scores[search.objective]
+            say(f"trial {outcome.trial}: {search.objective} {figure:.4f} ({outcome.seconds:.0f} s)")
+
+    return report
