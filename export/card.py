@@ -70,9 +70,10 @@ def _data(data: Mapping[str, Any], licence: str | None) -> str:
 
 
 def _protocol(config: Config, metrics: Mapping[str, Any]) -> str:
+    named = metrics.get("protocol")
     return _items(
-        "splits keep a group (song, album or artist) on one side; the best epoch was chosen by macro ROC-AUC on the "
-        "validation clips",
+        f"protocol {named} of the data" if named else "splits keep a group (song, album or artist) on one side",
+        "the best epoch was chosen by macro ROC-AUC on the validation clips",
         f"metrics on {metrics['clips']} {metrics['split']} clips of {metrics['groups']} groups; unknown labels count "
         "nowhere",
         f"scored windows of a clip: {config.window.evaluate}, pooled by {config.window.pooling}; the signature `wav` "
