@@ -61,8 +61,8 @@ def plot_curves(path: Path, predictions: Predictions) -> None:
     _save(figure, path)
 
 
-def plot_history(path: Path, history: pd.DataFrame) -> None:
-    """Loss, ROC-AUC, PR-AUC and learning rate by epoch.
+def plot_history(path: Path, history: pd.DataFrame, protocol: str | None = None) -> None:
+    """Loss, ROC-AUC, PR-AUC and learning rate by epoch; the title names the protocol of the data, where it has one.
 
     Args:
         path: the PNG.
@@ -70,7 +70,7 @@ def plot_history(path: Path, history: pd.DataFrame) -> None:
             validation behind `val_`, and `learning_rate`.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    figure.suptitle("Training history")
+    figure.suptitle("Training history" + _protocol_note(protocol))
     panels = {"loss": "loss"} | AREAS | {"learning_rate": "learning rate"}
     for axes, (column, title) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
         axes.set(title=title, xlabel="epoch", ylabel=title)

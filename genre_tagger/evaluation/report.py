@@ -81,7 +81,7 @@ def write_report(
     plot_tags(directory / "tags.png", metrics, floor_metrics, predictions.protocol)
     plot_curves(directory / "curves.png", chosen)
     if history is not None:
-        plot_history(directory / "history.png", history)
+        plot_history(directory / "history.png", history, predictions.protocol)
 
 
 def _of_split(predictions: Predictions, split: str) -> Predictions:
@@ -129,10 +129,12 @@ def _family_dict(members: Metrics) -> dict:
 
 
 def _tag_table(report: Mapping, floor_metrics: Metrics | None) -> pd.DataFrame:
-    """A row a tag: its family, areas, known labels by kind and, where there is a floor, the floor's areas."""
+    """A row a tag: family, areas, known labels by kind, the protocol, and the floor's areas where it is given."""
     table = pd.DataFrame.from_dict(report["tags"], orient="index").rename_axis("tag").reset_index()
     family_of = {tag: family for family, members in report["families"].items() for tag in members["tags"]}
     table.insert(1, "family", table["tag"].map(family_of))
+    if protocol := report.get("protocol"):
+        table["protocol"] = protocol
     if floor_metrics:
         table["floor_roc_auc"] = [floor_metrics.tags[tag].roc_auc for tag in table["tag"]]
         table["floor_pr_auc"] = [floor_metrics.tags[tag].pr_auc for tag in table["tag"]]

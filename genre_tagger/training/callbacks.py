@@ -56,11 +56,13 @@ class RunKeeper(keras.callbacks.Callback):
         run: where to write.
         patience: epochs without a better validation ROC-AUC before training stops.
         history: rows of the epochs done before this start.
+        protocol: of the data, where it has one; a column of `history.csv`.
     """
 
-    def __init__(self, run: RunDirectory, patience: int, history: list[dict[str, Any]]):
+    def __init__(self, run: RunDirectory, patience: int, history: list[dict[str, Any]], protocol: str | None = None):
         super().__init__()
         self._run = run
+        self._protocol = protocol
         self._patience = patience
         self.history = history
 
@@ -71,10 +73,14 @@ class RunKeeper(keras.callbacks.Callback):
         if best_epoch(self.history) == epoch + 1:
             save_model(self.model, self._run)
         with replacing(self._run.history) as unfinished:
-            pd.DataFrame(self.history).to_csv(unfinished, index=False)
+            pd.DataFrame(self.history).assign(**_column(self._protocol)).to_csv(unfinished, index=False)
         save_state(self._run.checkpoint, self.model, self.history)
         if is_out_of_patience(self.history, self._patience):
             self.model.stop_training = True
+
+
+def _column(protocol: str | None) -> dict[str, str]:
+    return {"protocol": protocol} if protocol else {}
 
 
 def best_epoch(history: list[dict[str, Any]]) -> int:
@@ -123,11 +129,15 @@ class Progress(keras.callbacks.Callback):
         epochs, steps: planned epochs and steps of each.
         batch_size: clips a step.
         say: prints a line.
+        protocol: of the data, where it has one; stands beside the validation figures.
     """
 
-    def __init__(self, epochs: int, steps: int, batch_size: int, say: Callable[[str], None]):
+    def __init__(
+        self, epochs: int, steps: int, batch_size: int, say: Callable[[str], None], protocol: str | None = None
+    ):
         super().__init__()
         self._epochs, self._steps, self._batch_size, self._say = epochs, steps, batch_size, say
+        self._validation = f"validation, protocol {protocol}" if protocol else "validation"
         self._epoch = self._since_step = 0
         self._since = self._started = time.monotonic()
 
@@ -147,7 +157,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._say(
-            f"epoch {epoch + 1}/{self._epochs}  validation: loss {logs['val_loss']:.4f}  "
+            f"epoch {epoch + 1}/{self._epochs}  {self._validation}: loss {logs['val_loss']:.4f}  "
             f"roc-auc {logs['val_roc_auc']:.4f}  pr-auc {logs['val_pr_auc']:.4f}  "
             f"({time.monotonic() - self._started:.0f} s since start)"
         )

@@ -42,7 +42,7 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
         return history
     if history:
         say(f"going on after epoch {len(history)}")
-    keeper = RunKeeper(run, config.training.patience, history)
+    keeper = RunKeeper(run, config.training.patience, history, dataset.protocol)
 
     def score(model):
         return score_clips(model, evaluation_windows(valid.reader, config), valid.numbers, config)
@@ -59,7 +59,7 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
             ExactValidation(valid.labels, score),
             keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
             keeper,
-            Progress(config.training.epochs, steps, config.training.batch_size, say),
+            Progress(config.training.epochs, steps, config.training.batch_size, say, dataset.protocol),
         ],
     )
     return keeper.history

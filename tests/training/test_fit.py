@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -60,6 +61,12 @@ def test_a_run_leaves_everything_that_the_design_promises(tmp_path, dataset, cap
     assert list(run.tensorboard.rglob("events.*"))
     assert "epoch 2/2  validation: loss" in capsys.readouterr().out
     assert not list(run.path.rglob("*.tmp"))
+
+
+def test_the_protocol_of_the_data_stands_beside_the_figures(tmp_path, dataset, capsys):
+    run, _ = start(tmp_path / "run", replace(dataset, protocol="full"), "training.epochs=1")
+    assert pd.read_csv(run.history)["protocol"].tolist() == ["full"]
+    assert "epoch 1/1  validation, protocol full: loss" in capsys.readouterr().out
 
 
 def test_training_can_overfit_what_it_sees(tmp_path, dataset):

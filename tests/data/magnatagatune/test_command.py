@@ -20,7 +20,7 @@ from genre_tagger.data.sources import SourceOptions, open_source
 from genre_tagger.data.stream import stream_dataset
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.predictions import Predictions, read_predictions, write_predictions
-from genre_tagger.evaluation.report import evaluate_predictions
+from genre_tagger.evaluation.report import evaluate_predictions, write_report
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -85,6 +85,9 @@ def test_figures_carry_the_protocol(tmp_path: Path, capsys, protocol):
     assert report["protocol"] == protocol
     console.print_report(report)
     assert ("protocol seed_random" in capsys.readouterr().out) == (protocol is not None)
+    write_report(tmp_path / "report", report, predictions(protocol))
+    table = pd.read_csv(tmp_path / "report/tags.csv")
+    assert ("protocol" in table and set(table["protocol"]) == {protocol}) == (protocol is not None)
 
 
 def test_predictions_from_elsewhere_have_no_protocol(tmp_path: Path):
