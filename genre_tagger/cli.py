@@ -1,6 +1,7 @@
 """The command line: parses, calls one function, prints. Everything heavy is imported inside the commands."""
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -245,7 +246,7 @@ def evaluate(
         from genre_tagger import workflow
 
         report = workflow.evaluate(run, family_of, workers or _cores(), console.progress_bar)
-    typer.echo(json.dumps(report, indent=2)) if as_json else console.print_report(report)
+    typer.echo(json.dumps(report, indent=2)) if as_json else console.print_evaluation(report)
 
 
 @app.command()
@@ -353,13 +354,15 @@ def serve(
 def main() -> None:
     """Entry point: mistakes of the user end in one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow else greets with a page of device notes
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         sys.exit(app(standalone_mode=False))
     except UserError as error:
         typer.echo(f"genre-tagger: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
     except typer.TyperException as error:
-        typer.echo(f"genre-tagger: {error.format_message()} See --help.", err=True)
+        if message := error.format_message():  # empty where the help was printed for want of a command
+            typer.echo(f"genre-tagger: {message.rstrip('.')}. See --help.", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("genre-tagger: interrupted; the same command goes on from here", err=True)

@@ -236,7 +236,11 @@ def _with_parent(text: str, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected a mapping of configuration keys, found {type(values).__name__}")
     parent = values.pop("extends", None)
-    return values if parent is None else _merge(_read_preset(str(parent)), values)
+    if parent is None:
+        return values
+    if parent not in preset_names():
+        raise UserError(f"{where}: extends an unknown preset {parent!r}{nearest(str(parent), preset_names())}")
+    return _merge(_read_preset(parent), values)
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

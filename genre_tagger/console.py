@@ -125,14 +125,27 @@ def print_tuning(result: "TuningResult") -> None:
     say(f"  tensorboard --logdir {result.directory.trials}")
 
 
+def print_evaluation(report: dict[str, Any]) -> None:
+    """Every tag, then the report."""
+    table = _table(f"tags{_protocol(report.get('protocol'))}", "tag")
+    for name in ("ROC-AUC", "PR-AUC", "positives", "negatives"):
+        table.add_column(name, justify="right")
+    for tag, scores in report["tags"].items():
+        counts = str(scores["positives"]), str(scores["negatives"])
+        table.add_row(escape(tag), _number(scores["roc_auc"]), _number(scores["pr_auc"]), *counts)
+    _output.print(table)
+    print_report(report)
+
+
 def print_report(report: dict[str, Any]) -> None:
     """The macro figures with the floor, the families, the best and the worst tags."""
     _output.print(_figure_table(report))
     tags = {name: scores for name, scores in report["tags"].items() if scores["roc_auc"] is not None}
     ranked = sorted(tags, key=lambda name: -tags[name]["roc_auc"])
     shown = min(SHOWN_TAGS, (len(ranked) + 1) // 2)
-    say(f"best tags:  {_listed(ranked[:shown], tags)}")
-    say(f"worst tags: {_listed(ranked[max(shown, len(ranked) - shown) :], tags)}")
+    for title, names in (("best tags: ", ranked[:shown]), ("worst tags:", ranked[max(shown, len(ranked) - shown) :])):
+        if names:
+            say(f"{title} {_listed(names, tags)}")
     if report["left_out"]:
         say(f"left out, without positives or without negatives: {', '.join(report['left_out'])}")
 

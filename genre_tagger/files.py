@@ -9,7 +9,7 @@ from pathlib import Path
 from genre_tagger.errors import UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EFBIG}
 
 LOCK_NAME = ".lock"
 
@@ -71,10 +71,10 @@ def storage_errors(directory: Path) -> Iterator[None]:
                 f"{directory}: no space left on its disk; finished parts are kept, free some space and the same "
                 "command continues"
             ) from error
-        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        if _is_unwritable(error, directory):
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise UserError(
-                f"{directory}: cannot be written ({error.strerror}: {error.filename}); expected a directory that can "
-                "be made or written to"
+                f"{directory}: cannot be written ({reason}); expected a directory that can be made or written to"
             ) from error
         raise
 
@@ -92,6 +92,13 @@ def check_space(directory: Path, needed: int, purpose: str, say: Callable[[str],
 
 def _readable(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.2f} MB"
+
+
+def _is_unwritable(error: Exception, directory: Path) -> bool:
+    if getattr(error, "errno", None) in _UNWRITABLE or "file too large" in str(error).lower():
+        return True
+    # Below /proc and the like a folder cannot be made, which the system calls a missing file.
+    return isinstance(error, FileNotFoundError) and not directory.exists()
 
 
 def _is_full(error: Exception) -> bool:

@@ -118,11 +118,13 @@ def check_run(path: Path, config: Config) -> None:
     """Refuses what `create_run` would refuse, before hours of preparing, but for the data.
 
     Raises:
-        UserError: the directory holds a run of another configuration, or cannot be written.
+        UserError: the directory holds a run of another configuration or something else, or cannot be written.
     """
     run = RunDirectory(path)
     if run.config.exists():
         _check_same_config(run, config)
+    else:
+        _check_no_foreign_files(run)
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path):
@@ -163,6 +165,17 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file beside and renames it."""
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def _check_no_foreign_files(run: RunDirectory) -> None:
+    """Nobody wants a model among their songs; what a killed `create_run` has left is no hindrance."""
+    begun = {path.name for path in (run.tags, run.data, run.environment)}
+    there = sorted(entry.name for entry in run.path.iterdir()) if run.path.is_dir() else []
+    if foreign := [name for name in there if name not in begun and not name.startswith(".")]:
+        raise UserError(
+            f"--run {run.path}: found a directory with {foreign[0]!r} in it and no run; expected a new or empty one, "
+            "or that of a run"
+        )
 
 
 def _check_same_config(run: RunDirectory, config: Config) -> None:
@@ -211,9 +224,11 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout that this package runs from, if it is one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """Commit of the checkout that this package runs from, if it is one; not of whatever a virtual environment is in."""
+    checkout = Path(__file__).resolve().parents[1]
+    command = ["git", "-C", str(checkout), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        top, commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        return commit if Path(top) == checkout else None
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -143,7 +143,10 @@ def open_data(
     if stream:
         dataset, rejected = _stream(options, config, data, workers, progress, say)
         prepared = None
-        say(f"{len(rejected)} files cannot be used, see rejected.csv of the run" if len(rejected) else "streaming")
+        counts = ", ".join(f"{len(clips.ids)} {split}" for split, clips in dataset.splits.items())
+        say(f"streaming {counts} clips, {len(dataset.tags)} tags")
+        if len(rejected):
+            say(f"{len(rejected)} files cannot be used, see rejected.csv of the run")
     else:
         manifest = prepare_source(options, data, config.frontend.sample_rate, workers, progress, say)
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
@@ -154,6 +157,10 @@ def open_data(
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
+    if not dataset.splits["valid"].two_sided.any():
+        raise UserError(
+            "split 'valid': no tag has both positives and negatives there, so no epoch could be called best"
+        )
     record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
     return OpenedData(dataset, record, rejected)
 

@@ -87,13 +87,14 @@ def _draw_history(axes: Axes, history: pd.DataFrame, column: str) -> None:
         return
     for name in recorded:
         label, color = lines[name]
-        axes.plot(history["epoch"], history[name], ".-", label=label, color=color)
+        shown = history[name].where(history[name] > 0) if column == "learning_rate" else history[name]
+        axes.plot(history["epoch"], shown, ".-", label=label, color=color)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
-    if column == "learning_rate":
-        axes.set_yscale("log")
-    else:
+    if column != "learning_rate":
         axes.legend()
+    elif (history[column] > 0).any():
+        axes.set_yscale("log")
 
 
 def _tag_curves(predictions: Predictions, index: int) -> tuple[np.ndarray, np.ndarray]:

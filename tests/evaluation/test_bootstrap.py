@@ -50,7 +50,9 @@ def test_interval_equals_resampling_by_hand(predictions, monkeypatch):
         labels, scores = (np.repeat(array, times, axis=0) for array in (predictions.labels, predictions.scores))
         metrics = compute_metrics(labels, scores, predictions.tags)
         values.append((metrics.roc_auc, metrics.pr_auc))
-    expected = np.quantile(values, [0.025, 0.975], axis=0)
+    metrics = compute_metrics(predictions.labels, predictions.scores, predictions.tags)
+    moved = values - np.mean(values, axis=0) + np.array([metrics.roc_auc, metrics.pr_auc])
+    expected = np.quantile(moved, [0.025, 0.975], axis=0)
     answer = interval(predictions, replicates=20, seed=5)
     assert answer["roc_auc"] == pytest.approx(expected[:, 0], abs=1e-12)
     assert answer["pr_auc"] == pytest.approx(expected[:, 1], abs=1e-12)
@@ -76,6 +78,14 @@ def test_the_interval_holds_the_value_and_depends_on_the_seed_only(predictions):
     assert answer["pr_auc"].low < metrics.pr_auc < answer["pr_auc"].high
     assert interval(predictions, replicates=200, seed=1) == answer
     assert interval(predictions, replicates=200, seed=2) != answer
+
+
+def test_the_interval_holds_the_value_of_few_groups_and_rare_tags(predictions_of):
+    predictions = predictions_of(clips=12, groups=3)
+    metrics = compute_metrics(predictions.labels, predictions.scores, predictions.tags)
+    answer = interval(predictions)
+    for area in ("roc_auc", "pr_auc"):
+        assert answer[area].low <= getattr(metrics, area) <= answer[area].high
 
 
 def test_perfect_scores_have_no_spread(predictions):

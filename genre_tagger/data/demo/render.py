@@ -131,8 +131,10 @@ def _master(samples: np.ndarray, level_db: float) -> np.ndarray:
 
 
 def _write_clip(path: Path, samples: np.ndarray) -> None:
+    content = io.BytesIO()  # libsndfile calls a full disk a "system error"
+    soundfile.write(content, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     with replacing(path) as unfinished:
-        soundfile.write(unfinished, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        unfinished.write_bytes(content.getvalue())
         os.utime(unfinished, (CHANGED_AT, CHANGED_AT))
 
 
