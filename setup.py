@@ -71,7 +71,8 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "onnx": ["tf2onnx>=1.17", "onnx==1.18.0", "onnxruntime>=1.20"],  # tf2onnx 1.17 fails with a later onnx
-        "test": ["pytest>=8", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'"],
+        # xdist: the suite on two cores at once
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'"],
     },
     entry_points={"console_scripts": ["genre-tagger=genre_tagger.cli:main"]},
 )

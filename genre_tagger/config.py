@@ -238,8 +238,8 @@ def _with_parent(text: str, where: str) -> dict[str, Any]:
     parent = values.pop("extends", None)
     if parent is None:
         return values
-    if parent not in preset_names():
-        raise UserError(f"{where}: extends an unknown preset {parent!r}{nearest(str(parent), preset_names())}")
+    if str(parent) not in preset_names():
+        raise UserError(f"{where}: extends an unknown preset {str(parent)!r}{nearest(str(parent), preset_names())}")
     return _merge(_read_preset(parent), values)
 
 

@@ -3,10 +3,10 @@
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +67,13 @@ def test_help_answers_without_anything_heavy(command):
         "heavy = {'tensorflow', 'keras', 'librosa', 'sklearn', 'pandas', 'numpy', 'soundfile'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
-    times = []
-    for _ in range(3):
-        started = time.monotonic()
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        times.append(time.monotonic() - started)
-        assert result.returncode == 0, result.stderr
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == 0, result.stderr
     assert "--help" in result.stdout
-    assert min(times) < 1.0
+    # Processor time: what a second of it becomes on a busy machine is not the command's doing.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 def test_version_is_the_installed_one():
@@ -113,6 +112,8 @@ def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(train
     scored = json.loads(run("evaluate", "--predictions", path / "predictions.parquet", "--json"))
     assert scored["roc_auc"] == report["roc_auc"]
     assert scored["tags"] == report["tags"]
+    table = run("evaluate", "--predictions", path / "predictions.parquet").split("macro")[0]
+    assert all(tag in table for tag in report["tags"])
 
 
 def test_tag_scores_a_file_as_evaluation_scored_its_clip(trained, shared_music_folder):
@@ -242,6 +243,22 @@ def test_an_unwritable_run_is_refused(in_folder, music_folder, monkeypatch, caps
     (in_folder / "file").write_text("")
     line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "file/run")
     assert "file/run: cannot be written" in line
+
+
+@pytest.mark.parametrize("place", ["music", ""])
+def test_a_run_is_not_laid_among_other_files(in_folder, music_folder, monkeypatch, capsys, place):
+    there = sorted(music_folder.rglob("*"))
+    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", place)
+    assert "and no run; expected a new or empty one" in line
+    assert sorted(music_folder.rglob("*")) == there
+
+
+def test_a_split_where_nothing_can_be_ranked_is_refused(in_folder, music_folder, monkeypatch, capsys):
+    table = pd.read_csv(music_folder / "tags.csv", dtype=str, keep_default_na=False)
+    table.loc[table["split"] == "valid", ["drums", "loud"]] = "1"
+    table.to_csv(music_folder / "tags.csv", index=False)
+    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run")
+    assert "split 'valid': no tag has both positives and negatives" in line
 
 
 def test_nothing_usable_is_refused(in_folder, music_folder, monkeypatch, capsys):

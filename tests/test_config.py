@@ -26,7 +26,7 @@ MISTAKES = {
     "none_where_needed": ("model: {head: none}", r"'model\.head': found 'none'"),
     "bad_yaml": ("model: [", "not valid YAML"),
     "list": ("- 1", "expected a mapping of configuration keys, found list"),
-    "unknown_parent": ("extends: nobody", "unknown preset 'nobody'"),
+    "unknown_parent": ("extends: nobody", "my.yaml: extends an unknown preset 'nobody'"),
     "parent_of_wrong_kind": ("extends: 3", "unknown preset '3'"),
     "infinite": ("training: {alpha: .inf}", r"'training\.alpha': found inf"),
     "not_a_number": ("training: {alpha: .nan}", r"'training\.alpha': found nan"),
