@@ -6,7 +6,7 @@ How they search is KerasTuner's alone. What is added around it:
   and one after the other: killed in between, it leaves a trial that nobody runs again, or a file that nobody can read.
 - A budget of trials and of time ends the search, and leaves a number of trials that a later call may raise.
 - Failed trials never end it (KerasTuner's own limit is three in a row).
-- A trial ends once, whoever else still works on it, and keeps the values it was given (the wire rounds them).
+- A trial ends once, whoever else still works on it, and keeps the values it was given.
 - Workers that give no sign of life are given up (`give_up`), and another gets their trial.
 - Grid search goes on where it was (KerasTuner's forgets its place and ends).
 """
@@ -106,8 +106,8 @@ class SearchOracle(keras_tuner.Oracle):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.file}: cannot be read ({error!r}); search into another --run") from None
         self.hyperparameters = searched
-        for trial in self.trials.values():
-            self._bring_over(trial, before)
+        if self.space != before:
+            self._bring_over(before)
         running = {tuner: trial for tuner, trial in self.ongoing_trials.items() if trial.status == RUNNING}
         self.ongoing_trials = running if self.is_chief else {}
         self._retry_queue += [] if self.is_chief else [trial.trial_id for trial in running.values()]
@@ -115,15 +115,19 @@ class SearchOracle(keras_tuner.Oracle):
         self.tuner_ids = set(self.ongoing_trials)
         self.seen = dict.fromkeys(self.ongoing_trials, time.monotonic())
 
-    def _bring_over(self, trial: Trial, before: Space) -> None:
-        """Says the values of a trial as the present space says them, if it can."""
-        if trial.status == FAILED:  # perhaps by a space before the last
-            return
-        values = before.decode(trial.hyperparameters.values)
-        if self.space.contains(values):
-            trial.hyperparameters.values |= self.space.encode(values)
-        else:
-            trial.status = FAILED
+    def _bring_over(self, before: Space) -> None:
+        """Says the values of all trials as the present space says them, where it can."""
+        self._tried_so_far.clear()
+        self._id_to_hash.clear()
+        for trial in self.trials.values():
+            if trial.status == FAILED:  # perhaps by a space before the last
+                continue
+            values = before.decode(trial.hyperparameters.values)
+            if self.space.contains(values):
+                trial.hyperparameters.values |= self.space.encode(values)
+                self._record_values(trial)
+            else:
+                trial.status = FAILED
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -207,7 +211,7 @@ class SuccessiveHalvingOracle(SearchOracle, HyperbandOracle):
 
 
 class GridOracle(SearchOracle, GridSearchOracle):
-    """Every combination in turn; ten values of a range without a step."""
+    """Every combination in turn; of a range without a step, its least and ten more values."""
 
     def reload(self) -> None:
         """Goes on behind the last combination: with a space that does not grow, they come in order."""

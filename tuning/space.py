@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from genre_tagger.config import Config, nearest, parse_config
 from genre_tagger.errors import UserError
 
-DIGITS = 6  # kept of a drawn number: what reaches a worker over the wire is a 32-bit float, and has no more
+DIGITS = 6  # kept of a drawn number, so that it can be read
 RANGE_KEYS = ("min", "max", "step", "sampling")
 SAMPLINGS = ("linear", "log")
 
@@ -38,41 +38,51 @@ class Range:
     sampling: str
     whole: bool  # whole numbers only
 
+    @property
+    def last_step(self) -> int:
+        """How many steps fit into the range."""
+        return math.floor(self._steps_to(self.high) + 1e-6)
+
     def draw_from(self, hyperparameters: keras_tuner.HyperParameters, name: str) -> None:
-        """Declares the range to KerasTuner."""
-        if self.whole:
-            hyperparameters.Int(name, self.low, self.high, step=self.step, sampling=self.sampling)
-            return
-        # KerasTuner counts steps by flooring (0.3 // 0.1 is 2), and would leave the last one out.
-        slack = 1e-6 * self.step if self.step and self.sampling == "linear" else 0.0
-        hyperparameters.Float(name, self.low, self.high + slack, step=self.step, sampling=self.sampling)
+        """Declares the range to KerasTuner; steps by their number, which no arithmetic of numbers like 0.1 blurs."""
+        if self.step is not None:
+            hyperparameters.Int(name, 0, self.last_step)
+        elif self.whole:
+            hyperparameters.Int(name, self.low, self.high, sampling=self.sampling)
+        else:
+            hyperparameters.Float(name, self.low, self.high, sampling=self.sampling)
 
     def decode(self, drawn: float) -> float:
         """The field's value for what KerasTuner drew."""
+        value = drawn if self.step is None else self._after(int(drawn))
         if self.whole:
-            return int(drawn)
-        return min(max(float(f"{drawn:.{DIGITS}g}"), self.low), self.high)
+            return round(value)
+        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
     def encode(self, value: float) -> float:
         """What KerasTuner would have drawn for a value of the range."""
-        return value
+        return value if self.step is None else round(self._steps_to(value))
 
     def contains(self, value: Any) -> bool:
         """Whether the range could have drawn the value."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
-        if self.step is None:
-            return True
-        log = self.sampling == "log"
-        steps = math.log(value / self.low, self.step) if log else (value - self.low) / self.step
+        if self.whole and value != int(value):
+            return False
+        steps = 0 if self.step is None else self._steps_to(value)
         return math.isclose(steps, round(steps), abs_tol=1e-3)
 
     def examples(self) -> list[float]:
         """The ends of the range, and its second value if it has steps: where they lie in a range, all of it does."""
         if self.step is None:
             return [self.low, self.high]
-        second = self.low * self.step if self.sampling == "log" else self.low + self.step
-        return [self.low, self.high, min(second, self.high)]
+        return [self.decode(number) for number in (0, self.last_step, min(1, self.last_step))]
+
+    def _steps_to(self, value: float) -> float:
+        return math.log(value / self.low, self.step) if self.sampling == "log" else (value - self.low) / self.step
+
+    def _after(self, steps: int) -> float:
+        return self.low * self.step**steps if self.sampling == "log" else self.low + steps * self.step
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class Choice:
     values: tuple[Any, ...]
 
     def draw_from(self, hyperparameters: keras_tuner.HyperParameters, name: str) -> None:
-        """Declares the choice to KerasTuner, as JSON: it knows no lists, and its wire rounds numbers."""
+        """Declares the choice to KerasTuner, as JSON: it knows no lists."""
         hyperparameters.Choice(name, [json.dumps(value) for value in self.values])
 
     def decode(self, drawn: str) -> Any:

@@ -11,7 +11,15 @@ from genre_tagger.tuning import oracle as oracle_module
 from genre_tagger.tuning.oracle import ALGORITHMS, Budget, make_oracle
 from genre_tagger.tuning.space import Space, parse_space
 
-GRID = parse_space({"training.batch_size": {"min": 1, "max": 4}, "model.merge": {"values": ["concat", "add"]}}, "")
+GRID = parse_space(
+    {
+        "training.batch_size": 3,
+        "model.head.dropout": {"min": 0.0, "max": 0.3, "step": 0.1},
+        "training.alpha": {"min": 0.5, "max": 2.0},
+        "model.merge": {"values": ["concat", "add"]},
+    },
+    "",
+)
 WIDE = parse_space(
     {"training.batch_size": {"min": 1, "max": 100}, "training.alpha": {"min": 0.5, "max": 2.0}, "model.merge": "add"},
     "",
@@ -69,7 +77,8 @@ def test_a_search_killed_at_any_moment_ends_like_an_unbroken_one(tmp_path, algor
     whole = run(opened(tmp_path / "whole", algorithm, space, limit), space)
     monkeypatch.undo()
     assert len(whole) == len(set(whole)) >= 5
-    for number, state in enumerate(states[::8] if algorithm in ("bayesian", "hyperband") else states):
+    few = {"bayesian": 8, "hyperband": 8, "grid": 40}.get(algorithm, 1)
+    for number, state in enumerate(states[::few]):
         path = tmp_path / str(number)
         path.mkdir()
         (path / "state.json").write_text(state)
@@ -102,9 +111,30 @@ def test_a_write_that_is_cut_short_leaves_the_state_before(tmp_path, monkeypatch
 
 def test_grid_tries_every_combination_once(tmp_path):
     tried = [json.loads(row) for row in run(opened(tmp_path, "grid", GRID), GRID)]
-    combinations = {(row["training.batch_size"], row["model.merge"]) for row in tried}
-    assert combinations == set(itertools.product([1, 2, 3, 4], ["concat", "add"]))
-    assert len(tried) == 8
+    combinations = {(row["model.head.dropout"], row["training.alpha"], row["model.merge"]) for row in tried}
+    alphas = [0.5, *(round(0.575 + 0.15 * number, 3) for number in range(10))]  # the least and the middle of ten parts
+    assert combinations == set(itertools.product([0.0, 0.1, 0.2, 0.3], alphas, ["concat", "add"]))
+    assert len(tried) == 88
+
+
+def test_going_on_changes_nothing(tmp_path):
+    """Not even the last digit of what was drawn; grid and Bayesian search compare it."""
+    oracle = opened(tmp_path, "grid", GRID)
+    run(oracle, GRID, most=30)
+    again = opened(tmp_path, "grid", GRID)
+    assert again.trials.keys() == oracle.trials.keys()
+    for name, trial in oracle.trials.items():
+        assert again.trials[name].hyperparameters.values == trial.hyperparameters.values
+
+
+def test_a_narrower_space_knows_what_was_tried(tmp_path):
+    """The number of a step is another one there; what was tried is not tried again, what was not is."""
+    dropout = "model.head.dropout"
+    wide = parse_space({dropout: {"min": 0.0, "max": 0.9, "step": 0.1}, "training.batch_size": 3}, "")
+    narrow = parse_space({dropout: {"min": 0.3, "max": 0.8, "step": 0.1}, "training.batch_size": 3}, "")
+    first = [json.loads(row)[dropout] for row in run(opened(tmp_path, "random", wide, 4), wide)]
+    then = [json.loads(row)[dropout] for row in run(opened(tmp_path, "random", narrow, 20), narrow)]
+    assert sorted(then) == sorted({0.3, 0.4, 0.5, 0.6, 0.7, 0.8} - set(first))
 
 
 def test_bayesian_search_finds_more_than_random_does(tmp_path):

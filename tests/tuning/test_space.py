@@ -72,21 +72,37 @@ def test_packaged_spaces_are_known_by_name():
     assert space_names() == ["demo", "seed"]
 
 
-def test_floats_with_a_step_reach_their_end():
-    assert {
-        row["model.head.dropout"]
-        for row in drawn(parse_space({"model.head.dropout": {"min": 0.0, "max": 0.3, "step": 0.1}}, ""))
-    } == {0.0, 0.1, 0.2, 0.3}
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"min": 0.0, "max": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
+        ({"min": 0.1, "max": 0.48, "step": 0.1}, [0.1, 0.2, 0.3, 0.4]),
+        ({"min": 0.001, "max": 0.1, "step": 10, "sampling": "log"}, [0.001, 0.01, 0.1]),
+    ],
+)
+def test_floats_with_a_step_reach_their_end(line, expected):
+    space = parse_space({"model.head.dropout": line}, "")
+    assert sorted({row["model.head.dropout"] for row in drawn(space)}) == expected
+    assert space.lies_in(space)
+
+
+def test_kerastuner_places_every_step_in_the_middle_of_its_part():
+    """So that its Gaussian process learns from the value that was trained."""
+    space = parse_space({"model.head.dropout": {"min": 0.0, "max": 0.9, "step": 0.1}}, "")
+    (hyperparameter,) = space.hyperparameters().space
+    for number in range(10):
+        (encoded,) = space.encode({"model.head.dropout": round(number / 10, 1)}).values()
+        assert hyperparameter.value_to_prob(encoded) == pytest.approx((number + 0.5) / 10)
 
 
 def test_values_survive_the_wire_exactly(space):
-    """The wire carries 32-bit floats; a worker must train what the chief wrote down."""
+    """A worker must train what the chief wrote down."""
     for trial in range(20):
         hyperparameters = space.hyperparameters()
         for hp in hyperparameters.space:
             hyperparameters.values[hp.name] = hp.random_sample(trial)
         received = keras_tuner.HyperParameters.from_proto(hyperparameters.to_proto())
-        assert space.decode(received.values) == space.decode(hyperparameters.values)
+        assert received.values == hyperparameters.values
 
 
 def test_encoding_undoes_decoding():
