@@ -136,8 +136,8 @@ def open_oracle(
         search.algorithm,
         search.objective,
         space,
+        budget,
         seed=search.config.seed,
-        max_trials=budget.max_trials,
         max_epochs=_most_epochs(search.config, space),
     )
     oracle.attach(directory.oracle, space, budget, on_end)

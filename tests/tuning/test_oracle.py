@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import threading
 
 import pytest
 
@@ -28,8 +29,9 @@ WIDE = parse_space(
 
 def opened(path, algorithm: str, space: Space, max_trials=None, minutes=None, is_chief=False):
     """An oracle on its state file, as `tune` opens it."""
-    oracle = make_oracle(algorithm, "val_auc", space, seed=0, max_trials=max_trials, max_epochs=9)
-    oracle.attach(path / "state.json", space, Budget(max_trials, minutes), lambda: None)
+    budget = Budget(max_trials, minutes)
+    oracle = make_oracle(algorithm, "val_auc", space, budget, seed=0, max_epochs=9)
+    oracle.attach(path / "state.json", space, budget, lambda: None)
     oracle.is_chief = is_chief
     if oracle.file.exists():
         oracle.reload()
@@ -241,6 +243,59 @@ def test_a_chief_that_was_killed_leaves_trials_with_their_workers(tmp_path):
     assert alone.create_trial("tuner0").trial_id in (running.trial_id, "0001")
 
 
+def test_an_open_trial_is_taken_over_when_there_is_no_other(tmp_path):
+    """The space is exhausted, or the time is up, while a worker dies."""
+    single = parse_space({"training.batch_size": {"values": [1, 2]}, "model.merge": "add"}, "")
+    for path, space, minutes in ((tmp_path / "space", single, None), (tmp_path / "time", WIDE, 10)):
+        oracle = opened(path, "random", space, minutes=minutes, is_chief=True)
+        lost, kept = oracle.create_trial("lost"), oracle.create_trial("kept")
+        oracle.budget.note(11 * 60)
+        end(oracle, space, kept)
+        assert oracle.create_trial("kept").status == "IDLE"
+        oracle.seen["lost"] -= 61
+        oracle.give_up(60)
+        taken = oracle.create_trial("kept")
+        assert taken.trial_id == lost.trial_id
+        end(oracle, space, taken)
+        assert oracle.create_trial("kept").status == "STOPPED"
+
+
+def test_a_chief_killed_between_a_figure_and_the_end_knows_the_figure(tmp_path):
+    chief = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+    trial = chief.create_trial("worker")
+    chief.update_trial(trial.trial_id, {"val_auc": 0.75})
+    chief = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+    trial.status = "COMPLETED"
+    chief.end_trial(trial)
+    assert chief.trials[trial.trial_id].score == 0.75
+
+
+def test_hyperband_begins_anew_while_it_may(tmp_path):
+    sweep = len(run(opened(tmp_path / "once", "hyperband", WIDE), WIDE))
+    assert len(run(opened(tmp_path / "time", "hyperband", WIDE, minutes=10), WIDE, most=sweep + 9)) == sweep + 9
+    assert len(run(opened(tmp_path / "once", "hyperband", WIDE, sweep + 4), WIDE)) == 4
+    rest = run(opened(tmp_path / "once", "hyperband", WIDE), WIDE)  # the sweep that has begun is ended
+    assert len(rest) == sweep - 4
+    assert not run(opened(tmp_path / "once", "hyperband", WIDE), WIDE)
+
+
+@pytest.mark.parametrize("place", ["_random_values", "_check_objective_found", "on_end", "save"])
+def test_an_error_in_the_oracle_is_noted_and_lets_go_of_the_lock(tmp_path, monkeypatch, place):
+    oracle = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+
+    def fault(*_):
+        raise RuntimeError("a typo")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="a typo"):
+        patched.setattr(oracle, place, fault)
+        end(oracle, WIDE, oracle.create_trial("worker"))
+    assert str(oracle.fault) == "a typo"
+    other = threading.Thread(target=oracle.create_trial, args=("other",), daemon=True)
+    other.start()
+    other.join(timeout=20)
+    assert not other.is_alive()
+
+
 def test_a_chiefs_full_disk_is_kept_for_whoever_watches(tmp_path, monkeypatch):
     oracle = opened(tmp_path, "random", WIDE, 3, is_chief=True)
 
@@ -248,5 +303,6 @@ def test_a_chiefs_full_disk_is_kept_for_whoever_watches(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(oracle_module, "write_text", full)
-    oracle.create_trial("worker")
+    with pytest.raises(UserError, match="no space left"):
+        oracle.create_trial("worker")
     assert isinstance(oracle.fault, UserError) and "no space left" in str(oracle.fault)
