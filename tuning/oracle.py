@@ -99,6 +99,7 @@ class SearchOracle(keras_tuner.Oracle):
         """Gives the oracle its state file, its space and its budget; `on_end` is called after each ended trial."""
         self.file, self.space, self.budget, self.on_end = file, space, budget, on_end
         self.seen: dict[str, float] = {}  # by tuner, the time of its last sign of life
+        self.left_out: dict[str, dict[str, Any]] = {}  # values of open trials that the space has no more, by trial
         self.is_over = False
         self.is_chief = False
         self.fault: Exception | None = None
@@ -155,8 +156,11 @@ class SearchOracle(keras_tuner.Oracle):
             if self.space.contains(values):
                 trial.hyperparameters.values |= self.space.encode(values)
                 self._record_values(trial)
-            else:
-                trial.status = FAILED
+                continue
+            if trial.status == RUNNING:
+                self.left_out[trial.trial_id] = values
+                self.end_order.append(trial.trial_id)
+            trial.status = FAILED
 
     # A trial's life
 

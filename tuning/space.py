@@ -93,7 +93,10 @@ class Choice:
 
     def draw_from(self, hyperparameters: keras_tuner.HyperParameters, name: str) -> None:
         """Declares the choice to KerasTuner, as JSON: it knows no lists."""
-        hyperparameters.Choice(name, [json.dumps(value) for value in self.values])
+        if len(self.values) == 1:
+            hyperparameters.Fixed(name, json.dumps(self.values[0]))
+        else:
+            hyperparameters.Choice(name, [json.dumps(value) for value in self.values])
 
     def decode(self, drawn: str) -> Any:
         """The field's value for what KerasTuner drew."""
@@ -130,6 +133,10 @@ class Space:
         """The names that are not fixed to one value."""
         return [name for name, entry in self.entries.items() if not isinstance(entry, Choice) or len(entry.values) > 1]
 
+    def examples(self, key: str) -> list[Any]:
+        """Values of a field, the ends of its range among them; none where the space leaves it as it is."""
+        return [value for name, entry in self.entries.items() if key in keys_of(name) for value in entry.examples()]
+
     def decode(self, drawn: dict[str, Any]) -> dict[str, Any]:
         """The values of a trial by name, from what KerasTuner drew (which may hold more than the space's names)."""
         return {name: entry.decode(drawn[name]) for name, entry in self.entries.items()}
@@ -153,6 +160,12 @@ class Space:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `parse_space` reads them."""
         return {name: _to_plain(entry) for name, entry in self.entries.items()}
+
+
+def without(space: Space, key: str) -> Space:
+    """A space that leaves a field as it is, also where it shares its values with others."""
+    rests = {name: [other for other in keys_of(name) if other != key] for name in space.entries}
+    return Space({", ".join(rest): space.entries[name] for name, rest in rests.items() if rest})
 
 
 def space_names() -> list[str]:
@@ -188,7 +201,8 @@ def parse_space(lines: Any, where: str) -> Space:
                 raise UserError(f"{where}: {key!r} stands in it twice")
             owner[key] = name
             entry = _parse_line(line, _field(key, where), f"{where}: {key!r}")
-        entries[str(name)] = entry
+            if entries.setdefault(str(name), entry) != entry:
+                raise UserError(f"{where}: {name!r}: fields of whole numbers and of others; expected fields of one kind")
     return Space(entries)
 
 
@@ -225,12 +239,16 @@ def _parse_line(line: Any, field: FieldInfo, where: str) -> Range | Choice:
     elif isinstance(line, dict) and line.keys() == {"values"}:
         if not isinstance(line["values"], list) or not line["values"]:
             raise UserError(f"{where}: an empty range: values are {line['values']!r}, expected a list of some")
+        for number, value in enumerate(line["values"]):
+            if value in line["values"][:number]:
+                raise UserError(f"{where}: {value!r} is twice among the values")
         entry = Choice(tuple(line["values"]))
     else:
         entry = Choice((line,))
     for value in (line["min"], line["max"]) if isinstance(entry, Range) else entry.values:
         _check_value(value, field, where)
-    return entry
+    is_single = isinstance(entry, Range) and len(set(entry.examples())) == 1
+    return Choice((entry.low,)) if is_single else entry
 
 
 def _parse_range(line: dict[str, Any], field: FieldInfo, where: str) -> Range:

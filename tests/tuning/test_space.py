@@ -9,7 +9,7 @@ import pytest
 from genre_tagger.config import Config, load_config
 from genre_tagger.errors import UserError
 from genre_tagger.models.tagger import build_tagger
-from genre_tagger.tuning.space import Space, config_with, load_space, parse_space, space_names
+from genre_tagger.tuning.space import Space, config_with, load_space, parse_space, space_names, without
 
 DEPTH = "model.wavenet.dilation_depth"
 SEED_DEFAULTS = {
@@ -183,6 +183,8 @@ def test_a_range_between_the_steps_does_not_lie_in_it():
         ({"model.cnn.kernels": {"values": [[8, 0]]}}, "found .*expected greater than 0"),
         ({"model.merge, model.wavenet.gate": {"values": ["add"]}}, "'model.wavenet.gate': found 'add'"),
         ({"seed": 1, "seed, training.epochs": 2}, "'seed' stands in it twice"),
+        ({"training.batch_size, training.alpha": {"min": 1, "max": 2}}, "expected fields of one kind"),
+        ({"training.batch_size": {"values": [8, 16, 8]}}, "8 is twice among the values"),
         ([], "expected lines of FIELD: VALUES"),
     ],
 )
@@ -202,3 +204,20 @@ def test_missing_and_broken_files_are_named(tmp_path):
 def test_log_ranges_step_by_factors():
     space = parse_space({DEPTH: {"min": 3, "max": 100, "step": 3, "sampling": "log"}}, "")
     assert {row[DEPTH] for row in drawn(space, 100)} == {3, 9, 27, 81}
+
+
+@pytest.mark.parametrize("line", [5, {"values": [5]}, {"min": 5, "max": 5}, {"min": 5, "max": 6, "step": 2}])
+def test_what_has_one_value_is_not_searched(line):
+    space = parse_space({DEPTH: line, "model.wavenet.blocks": {"min": 1, "max": 2}}, "")
+    assert space.searched == ["model.wavenet.blocks"]
+    assert isinstance(space.hyperparameters().space[0], keras_tuner.engine.hyperparameters.Fixed)
+    assert {row[DEPTH] for row in drawn(space, 5)} == {5}
+
+
+def test_a_field_is_taken_out_alone():
+    space = parse_space({"training.epochs, training.patience": {"min": 2, "max": 7}, "model.merge": "add"}, "")
+    assert max(space.examples("training.epochs")) == 7
+    assert without(space, "training.epochs") == parse_space(
+        {"training.patience": {"min": 2, "max": 7}, "model.merge": "add"}, ""
+    )
+    assert space.examples("training.alpha") == []
