@@ -22,7 +22,16 @@ from genre_tagger.tuning.oracle import ALGORITHMS, Budget, SearchOracle, make_or
 from genre_tagger.tuning.plots import plot_search
 from genre_tagger.tuning.space import Space, config_with, without
 from genre_tagger.tuning.table import trials_table, winner
-from genre_tagger.tuning.trial import FAILED, OBJECTIVES, OUTCOME_NAME, Limits, Outcome, TrialRunner, read_outcomes, write_outcome
+from genre_tagger.tuning.trial import (
+    FAILED,
+    OBJECTIVES,
+    OUTCOME_NAME,
+    Limits,
+    Outcome,
+    TrialRunner,
+    read_outcomes,
+    write_outcome,
+)
 from genre_tagger.tuning.tuner import TaggerTuner
 from genre_tagger.workflow import OpenedData, ProgressBar, Say, TrainingResult, open_data, train
 

@@ -202,7 +202,9 @@ def parse_space(lines: Any, where: str) -> Space:
             owner[key] = name
             entry = _parse_line(line, _field(key, where), f"{where}: {key!r}")
             if entries.setdefault(str(name), entry) != entry:
-                raise UserError(f"{where}: {name!r}: fields of whole numbers and of others; expected fields of one kind")
+                raise UserError(
+                    f"{where}: {name!r}: fields of whole numbers and of others; expected fields of one kind"
+                )
     return Space(entries)
 
 
