@@ -79,7 +79,7 @@ def test_a_search_killed_at_any_moment_ends_like_an_unbroken_one(tmp_path, algor
     whole = run(opened(tmp_path / "whole", algorithm, space, limit), space)
     monkeypatch.undo()
     assert len(whole) == len(set(whole)) >= 5
-    few = {"bayesian": 8, "hyperband": 8, "grid": 40}.get(algorithm, 1)
+    few = {"bayesian": 8, "hyperband": 8, "grid": 80}.get(algorithm, 1)
     for number, state in enumerate(states[::few]):
         path = tmp_path / str(number)
         path.mkdir()
