@@ -70,7 +70,7 @@ class Processes:
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             for trial in re.findall(r"^trial (\d+): model", self.log(name), re.MULTILINE)[-1:]:
-                if (self.work / "search/trials" / trial / "history.csv").exists():
+                if (self.work / "search/trials" / trial / "checkpoint/state.npz").exists():
                     return trial
             time.sleep(0.05)
         raise AssertionError(f"{name} trains nothing: {self.log(name)}")
