@@ -24,6 +24,7 @@ from genre_tagger.tuning.oracle import SearchOracle
 GIVE_UP_SECONDS = 300.0
 BEATS = 10  # signs of life in the time after which a worker is given up
 POLL_SECONDS = 0.5
+SILENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ def serve(oracle: SearchOracle, cluster: Cluster, say: Callable[[str], None]) ->
     Raises:
         UserError: the address cannot be had, no worker is left, or the state cannot be written.
     """
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))  # a sign of life needs no waiting for a new trial
+    oracle.look_ahead()
+    if oracle.is_over:
+        return
+    # Of many threads, a sign of life needs not wait for the trials of others.
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32))
     protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(oracle), server)
     try:
         server.add_insecure_port(cluster.address)
@@ -105,6 +110,13 @@ def join(cluster: Cluster) -> None:
     host, _, port = cluster.address.rpartition(":")
     os.environ.update(KERASTUNER_TUNER_ID=cluster.worker, KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port)
     oracle_client.TIMEOUT = cluster.give_up_seconds  # of each question, an hour by itself
+
+
+def chief_fault(cluster: Cluster, error: grpc.RpcError) -> UserError:
+    """What to say where a chief answers with an error, or not at all."""
+    if error.code() in SILENT:
+        return no_chief(cluster)
+    return UserError(f"--chief {cluster.address}: the chief ended with an error: {error.details()}")
 
 
 def no_chief(cluster: Cluster) -> UserError:

@@ -1,6 +1,8 @@
 """The directory of a search: the names of its files, and what makes two searches the same."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import yaml
 
 from genre_tagger.config import Config
 from genre_tagger.errors import UserError
-from genre_tagger.files import storage_errors
+from genre_tagger.files import locked, storage_errors
 from genre_tagger.run import flat, write_text
 from genre_tagger.tuning.space import Space, parse_space
 
@@ -75,6 +77,20 @@ class Search:
         return {**named, **flat({"data": data, "config": config})}
 
 
+@contextmanager
+def working_in(path: Path) -> Iterator[None]:
+    """Makes a directory where it is missing and keeps other processes out of it.
+
+    Raises:
+        UserError: it cannot be made or written, or another process works there.
+    """
+    with ExitStack() as stack:
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path))
+        yield
+
+
 def create_search(directory: SearchDirectory, search: Search, space: Space) -> None:
     """Makes the directory of a search, or opens the one of the same search, whose space may have been wider.
 
@@ -89,8 +105,8 @@ def create_search(directory: SearchDirectory, search: Search, space: Space) -> N
         write_text(directory.search, text)
 
 
-def check_search(directory: SearchDirectory, search: Search, space: Space) -> None:
-    """Refuses a directory of another search, as `create_search` does."""
+def check_search(directory: SearchDirectory, search: Search, space: Space, *, may_narrow: bool = True) -> None:
+    """Refuses a directory of another search, as `create_search` does; for a worker, of a wider space too."""
     there = _read(directory)
     space_there = parse_space(there.pop("space", None), str(directory.search))
     wanted = search.to_dict()
@@ -102,6 +118,8 @@ def check_search(directory: SearchDirectory, search: Search, space: Space) -> No
             )
     if space == space_there:
         return
+    if not may_narrow:
+        raise UserError(f"{directory.path}: the chief searches another space; expected the same --space as its")
     if search.algorithm not in NARROWABLE:
         raise UserError(
             f"{directory.path}: holds a search of another space; expected the same one, since --algorithm "

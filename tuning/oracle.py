@@ -6,23 +6,25 @@ How they search is KerasTuner's alone. What is added around it:
   and one after the other: killed in between, it leaves a trial that nobody runs again, or a file that nobody can read.
 - A budget of trials and of time ends the search, and leaves a number of trials that a later call may raise.
 - Failed trials never end it (KerasTuner's own limit is three in a row).
-- A trial ends once, whoever else still works on it, and keeps the values it was given (the wire rounds them).
+- A trial ends once, whoever else still works on it, and keeps the values it was given.
+- An error in the oracle reaches whoever watches it (KerasTuner leaves its lock locked, and everybody waits for ever).
 - Workers that give no sign of life are given up (`give_up`), and another gets their trial.
 - Grid search goes on where it was (KerasTuner's forgets its place and ends).
 """
 
 import json
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
-from keras_tuner import synchronized
 from keras_tuner.engine.trial import Trial
 from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
+from keras_tuner.src.engine.oracle import LOCKS, THREADS
 from sklearn.exceptions import ConvergenceWarning
 
 from genre_tagger.errors import UserError
@@ -30,7 +32,8 @@ from genre_tagger.files import storage_errors
 from genre_tagger.run import write_text
 from genre_tagger.tuning.space import Space, parse_space
 
-RUNNING, IDLE, STOPPED, FAILED, INVALID = "RUNNING", "IDLE", "STOPPED", "FAILED", "INVALID"
+RUNNING, IDLE, STOPPED, FAILED = "RUNNING", "IDLE", "STOPPED", "FAILED"
+CHIEF = "chief"  # among the names of workers, of which none may be called so
 LEAST_RANDOM_TRIALS = 3
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
 
@@ -48,6 +51,11 @@ class Budget:
         self._end = None if minutes is None else time.monotonic() + 60 * minutes
         self._longest = 0.0
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether it will ever be spent."""
+        return self.max_trials is not None or self._end is not None
+
     def note(self, seconds: float) -> None:
         """Takes notice of how long a trial took."""
         self._longest = max(self._longest, seconds)
@@ -56,6 +64,27 @@ class Budget:
     def is_out_of_time(self) -> bool:
         """Whether another trial would end too late."""
         return self._end is not None and time.monotonic() + self._longest > self._end
+
+
+def one_at_a_time(method: Callable) -> Callable:
+    """KerasTuner's `synchronized`, but that an error is noted as the oracle's fault, and lets go of the lock."""
+
+    @wraps(method)
+    def locked_method(oracle: "SearchOracle", *arguments: Any, **named: Any) -> Any:
+        thread = threading.current_thread().name
+        if THREADS[oracle] == thread:
+            return method(oracle, *arguments, **named)
+        with LOCKS[oracle]:
+            THREADS[oracle] = thread
+            try:
+                return method(oracle, *arguments, **named)
+            except Exception as error:
+                oracle.fault = error
+                raise
+            finally:
+                THREADS[oracle] = None
+
+    return locked_method
 
 
 class SearchOracle(keras_tuner.Oracle):
@@ -70,6 +99,7 @@ class SearchOracle(keras_tuner.Oracle):
         """Gives the oracle its state file, its space and its budget; `on_end` is called after each ended trial."""
         self.file, self.space, self.budget, self.on_end = file, space, budget, on_end
         self.seen: dict[str, float] = {}  # by tuner, the time of its last sign of life
+        self.left_out: dict[str, dict[str, Any]] = {}  # values of open trials that the space has no more, by trial
         self.is_over = False
         self.is_chief = False
         self.fault: Exception | None = None
@@ -83,7 +113,7 @@ class SearchOracle(keras_tuner.Oracle):
     def save(self) -> None:
         """Writes everything there is to know, at once."""
         trials = [trial.get_state() for trial in self.trials.values()]
-        with self._faults(), storage_errors(self.file):
+        with storage_errors(self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             state = {"space": self.space.to_dict(), "oracle": self.get_state(), "trials": trials}
             write_text(self.file, json.dumps(state))
@@ -106,8 +136,8 @@ class SearchOracle(keras_tuner.Oracle):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.file}: cannot be read ({error!r}); search into another --run") from None
         self.hyperparameters = searched
-        for trial in self.trials.values():
-            self._bring_over(trial, before)
+        if self.space != before:
+            self._bring_over(before)
         running = {tuner: trial for tuner, trial in self.ongoing_trials.items() if trial.status == RUNNING}
         self.ongoing_trials = running if self.is_chief else {}
         self._retry_queue += [] if self.is_chief else [trial.trial_id for trial in running.values()]
@@ -115,29 +145,26 @@ class SearchOracle(keras_tuner.Oracle):
         self.tuner_ids = set(self.ongoing_trials)
         self.seen = dict.fromkeys(self.ongoing_trials, time.monotonic())
 
-    def _bring_over(self, trial: Trial, before: Space) -> None:
-        """Says the values of a trial as the present space says them, if it can."""
-        if trial.status == FAILED:  # perhaps by a space before the last
-            return
-        values = before.decode(trial.hyperparameters.values)
-        if self.space.contains(values):
-            trial.hyperparameters.values |= self.space.encode(values)
-        else:
+    def _bring_over(self, before: Space) -> None:
+        """Says the values of all trials as the present space says them, where it can."""
+        self._tried_so_far.clear()
+        self._id_to_hash.clear()
+        for trial in self.trials.values():
+            if trial.status == FAILED:  # perhaps by a space before the last
+                continue
+            values = before.decode(trial.hyperparameters.values)
+            if self.space.contains(values):
+                trial.hyperparameters.values |= self.space.encode(values)
+                self._record_values(trial)
+                continue
+            if trial.status == RUNNING:
+                self.left_out[trial.trial_id] = values
+                self.end_order.append(trial.trial_id)
             trial.status = FAILED
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Keeps a chief's fault for whoever watches: raised here, it would leave KerasTuner's lock locked."""
-        try:
-            yield
-        except Exception as error:
-            if not self.is_chief:
-                raise
-            self.fault = error
 
     # A trial's life
 
-    @synchronized
+    @one_at_a_time
     def create_trial(self, tuner_id: str) -> Trial:
         """A trial for a worker, or the word that it shall wait or leave."""
         self.seen[tuner_id] = time.monotonic()
@@ -146,14 +173,20 @@ class SearchOracle(keras_tuner.Oracle):
         return trial
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Values for a new trial; none once the budget is spent, but idle hands may be needed by a trial in danger."""
-        if self.budget.is_out_of_time:
-            return {"status": STOPPED}
-        if self.budget.max_trials is not None and len(self.trials) >= self.budget.max_trials:
-            return {"status": IDLE if self.ongoing_trials else STOPPED}
-        return super().populate_space(trial_id)
+        """Values for a new trial; none once there is no more, but idle hands may be needed by a trial in danger."""
+        used_up = self.budget.max_trials is not None and len(self.trials) >= self.budget.max_trials
+        is_spent = used_up or self.budget.is_out_of_time
+        answer = {"status": STOPPED} if is_spent else super().populate_space(trial_id)
+        return {"status": IDLE} if answer["status"] == STOPPED and self.ongoing_trials else answer
 
-    @synchronized
+    @one_at_a_time
+    def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
+        """Takes notice of a trial's figures, and keeps them: a chief that is killed now has to know them then."""
+        trial = super().update_trial(trial_id, metrics, step)
+        self.save()
+        return trial
+
+    @one_at_a_time
     def end_trial(self, trial: Trial) -> None:
         """Ends a trial, the first time that somebody says so."""
         if trial.trial_id in self.end_order:
@@ -163,8 +196,16 @@ class SearchOracle(keras_tuner.Oracle):
             self._retry_queue.remove(trial.trial_id)
         super().end_trial(trial)
         self.save()  # without the trial among the ongoing ones
-        with self._faults():
-            self.on_end()
+        self.on_end()
+
+    @one_at_a_time
+    def look_ahead(self) -> None:
+        """Finds out whether any trial is left; the next one then waits in the queue for whoever asks first."""
+        trial = self.create_trial(CHIEF)
+        if trial.status == RUNNING:
+            self._retry_queue.append(self.ongoing_trials.pop(CHIEF).trial_id)
+        self.tuner_ids.discard(CHIEF)
+        self.save()
 
     # Signs of life
 
@@ -175,7 +216,7 @@ class SearchOracle(keras_tuner.Oracle):
                 self.seen[tuner_id] = time.monotonic()
         return super().get_trial(trial_id)
 
-    @synchronized
+    @one_at_a_time
     def give_up(self, seconds: float) -> list[str]:
         """Forgets workers that were silent for so long, puts their trials into the queue and returns their names."""
         silent = [name for name in self.tuner_ids if time.monotonic() - self.seen[name] > seconds]
@@ -205,9 +246,14 @@ class BayesianOracle(SearchOracle, BayesianOptimizationOracle):
 class SuccessiveHalvingOracle(SearchOracle, HyperbandOracle):
     """Hyperband (arXiv 1603.06560): many trials of few epochs, the best of them again with more."""
 
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on with as many sweeps as are asked for now; the one that has begun is always ended."""
+        sweeps = max(self.hyperband_iterations, state["current_iteration"] + 1)
+        super().set_state(state | {"hyperband_iterations": sweeps})
+
 
 class GridOracle(SearchOracle, GridSearchOracle):
-    """Every combination in turn; ten values of a range without a step."""
+    """Every combination in turn; of a range without a step, its least and ten more values."""
 
     def reload(self) -> None:
         """Goes on behind the last combination: with a space that does not grow, they come in order."""
@@ -218,7 +264,7 @@ class GridOracle(SearchOracle, GridSearchOracle):
 
 
 def make_oracle(
-    algorithm: str, objective: str, space: Space, *, seed: int, max_trials: int | None, max_epochs: int
+    algorithm: str, objective: str, space: Space, budget: Budget, *, seed: int, max_epochs: int
 ) -> SearchOracle:
     """The oracle of an algorithm, without its state file yet.
 
@@ -226,8 +272,9 @@ def make_oracle(
         algorithm: one of ALGORITHMS.
         objective: to be maximised.
         space: to search.
+        budget: by its trials, the Bayesian oracle draws the first third at random, three a dimension at most; with
+            any, Hyperband begins its sweep anew until it is spent.
         seed: of what is drawn.
-        max_trials: of the search; the Bayesian oracle draws the first third at random, three a dimension at most.
         max_epochs: of Hyperband's longest trials.
     """
     common = {
@@ -238,10 +285,10 @@ def make_oracle(
         "max_consecutive_failed_trials": None,
     }
     if algorithm == "hyperband":
-        rounds = 1 if max_trials is None else None  # again and again until the trials are used up
-        return SuccessiveHalvingOracle(max_epochs=max_epochs, hyperband_iterations=rounds, **common)
+        sweeps = None if budget.is_limited else 1  # None is for ever
+        return SuccessiveHalvingOracle(max_epochs=max_epochs, hyperband_iterations=sweeps, **common)
     if algorithm == "bayesian":
-        most = 3 * len(space.entries)
-        first = most if max_trials is None else min(most, max(LEAST_RANDOM_TRIALS, max_trials // 3))
+        most = 3 * len(space.searched)
+        first = most if budget.max_trials is None else min(most, max(LEAST_RANDOM_TRIALS, budget.max_trials // 3))
         return BayesianOracle(max_trials=None, num_initial_points=first, **common)
     return {"random": RandomOracle, "grid": GridOracle}[algorithm](max_trials=None, **common)

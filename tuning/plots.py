@@ -15,6 +15,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
 from genre_tagger.files import replacing
+from genre_tagger.tuning.space import keys_of
 from genre_tagger.tuning.trial import COMPLETED
 
 DPI, WIDTH, HEIGHT = 100, 12.0, 6.0
@@ -34,9 +35,8 @@ def plot_search(report: Path, table: pd.DataFrame, names: Sequence[str], objecti
     """
     report.mkdir(parents=True, exist_ok=True)
     done = table[table["status"] == COMPLETED].reset_index(drop=True)
-    varied = [
-        name for name in (*names, "epochs") if done[name].nunique() > 1 and (name != "epochs" or name not in names)
-    ]
+    has_epochs = any("training.epochs" in keys_of(name) for name in names)
+    varied = [name for name in (*names, *([] if has_epochs else ["epochs"])) if done[name].nunique() > 1]
     plot_progress(report / "progress.png", done, objective)
     plot_costs(report / "costs.png", done, objective)
     plot_parallel(report / "parallel.png", done, varied, objective)
@@ -122,7 +122,8 @@ def importance(done: pd.DataFrame, varied: Sequence[str], objective: str) -> pd.
 
 def _heights(values: pd.Series) -> np.ndarray:
     """Places between 0 and 1: numbers by their rank, words in alphabetical order."""
-    ranks = np.unique(values.to_numpy(), return_inverse=True)[1]
+    comparable = values.map(str) if values.dtype == object else values  # null and 80 cannot be put in order
+    ranks = np.unique(comparable.to_numpy(), return_inverse=True)[1]
     return ranks / max(ranks.max(), 1)
 
 

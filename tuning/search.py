@@ -1,7 +1,7 @@
 """The command `tune`: a search in its directory, from options to a table, a winner and plots."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,17 +12,26 @@ import tensorflow as tf
 from genre_tagger.config import Config, load_config
 from genre_tagger.data.sources import SourceOptions
 from genre_tagger.errors import UserError
-from genre_tagger.files import locked, replacing, storage_errors
+from genre_tagger.files import replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory, write_text
 from genre_tagger.tuning.cluster import Cluster, join, serve
-from genre_tagger.tuning.directory import Search, SearchDirectory, check_search, create_search
+from genre_tagger.tuning.directory import Search, SearchDirectory, check_search, create_search, working_in
 from genre_tagger.tuning.hparams import write_hparams
 from genre_tagger.tuning.oracle import ALGORITHMS, Budget, SearchOracle, make_oracle
 from genre_tagger.tuning.plots import plot_search
-from genre_tagger.tuning.space import Space
+from genre_tagger.tuning.space import Space, config_with, without
 from genre_tagger.tuning.table import trials_table, winner
-from genre_tagger.tuning.trial import OBJECTIVES, Limits, Outcome, TrialRunner, read_outcomes
+from genre_tagger.tuning.trial import (
+    FAILED,
+    OBJECTIVES,
+    OUTCOME_NAME,
+    Limits,
+    Outcome,
+    TrialRunner,
+    read_outcomes,
+    write_outcome,
+)
 from genre_tagger.tuning.tuner import TaggerTuner
 from genre_tagger.workflow import OpenedData, ProgressBar, Say, TrainingResult, open_data, train
 
@@ -98,6 +107,8 @@ def tune(
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
     budget = Budget(options.max_trials, options.minutes)
+    if options.algorithm == "hyperband":
+        config, space = _epochs_to_grant(config, space)
     _check(options, config)
     tf.get_logger().setLevel(logging.ERROR)  # it takes one new model a trial for a mistake
     if cluster and cluster.worker:
@@ -110,9 +121,7 @@ def tune(
     if cluster and cluster.worker:
         _work(directory, search, space, runner, cluster, say)
         return None
-    with storage_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-    with locked(path):
+    with working_in(path):
         create_search(directory, search, space)
         oracle = open_oracle(directory, search, space, budget, is_chief=cluster is not None)
         if cluster:
@@ -125,33 +134,47 @@ def tune(
 def open_oracle(
     directory: SearchDirectory, search: Search, space: Space, budget: Budget, *, is_chief: bool = False
 ) -> SearchOracle:
-    """The oracle of a search, where it was left; after each trial it writes the table."""
-
-    def on_end() -> None:
-        outcomes = read_outcomes(directory.trials)
-        budget.note(max(outcome.seconds for outcome in outcomes))
-        _write_table(directory, trials_table(outcomes, space))
-
-    oracle = make_oracle(
-        search.algorithm,
-        search.objective,
-        space,
-        seed=search.config.seed,
-        max_trials=budget.max_trials,
-        max_epochs=_most_epochs(search.config, space),
-    )
-    oracle.attach(directory.oracle, space, budget, on_end)
+    """The oracle of a search, where it was left."""
+    oracle = _new_oracle(directory, search, space, budget)
     oracle.is_chief = is_chief
     for outcome in read_outcomes(directory.trials):
         budget.note(outcome.seconds)
     if directory.oracle.exists():
         oracle.reload()
+    for name, values in oracle.left_out.items():
+        if not (directory.trials / name / OUTCOME_NAME).exists():
+            reason = "interrupted, and outside the narrower space"
+            write_outcome(directory.trials / name, Outcome(name, values, FAILED, reason))
     return oracle
 
 
-def _most_epochs(config: Config, space: Space) -> int:
-    entry = space.entries.get("training.epochs")
-    return max(entry.examples()) if entry else config.training.epochs
+def _new_oracle(directory: SearchDirectory, search: Search, space: Space, budget: Budget) -> SearchOracle:
+    """After each trial it writes the results so far."""
+
+    def on_end() -> None:
+        outcomes = read_outcomes(directory.trials)
+        budget.note(max((outcome.seconds for outcome in outcomes), default=0.0))
+        _write_results(directory, outcomes, space, search.objective)
+
+    oracle = make_oracle(
+        search.algorithm,
+        search.objective,
+        space,
+        budget,
+        seed=search.config.seed,
+        max_epochs=search.config.training.epochs,
+    )
+    oracle.attach(directory.oracle, space, budget, on_end)
+    return oracle
+
+
+def _epochs_to_grant(config: Config, space: Space) -> tuple[Config, Space]:
+    """Takes the epochs out of what is searched: Hyperband grants them, the most that the space has at most."""
+    epochs = space.examples("training.epochs")
+    rest = without(space, "training.epochs")
+    if not rest.entries:
+        raise UserError("--space: has training.epochs only, which Hyperband grants; expected something to search")
+    return (config_with(config, {"training.epochs": max(epochs)}) if epochs else config), rest
 
 
 def _work(
@@ -162,12 +185,10 @@ def _work(
         raise UserError(
             f"{directory.path}: no search there; expected the directory that the chief at {cluster.address} has"
         )
-    check_search(directory, search, space)
+    check_search(directory, search, space, may_narrow=False)
     place = directory.path / "workers" / cluster.worker
-    with storage_errors(place):
-        place.mkdir(parents=True, exist_ok=True)
-    with locked(place):
-        oracle = open_oracle(directory, search, space, Budget(None, None))
+    with working_in(place):
+        oracle = _new_oracle(directory, search, space, Budget(None, None))  # only to ask the chief's by
         on_trial = _reporter(directory, search, space, say)
         TaggerTuner(oracle, space, runner, directory.path, on_trial, say, cluster).search()
 
@@ -217,17 +238,14 @@ def _finish(
     progress: ProgressBar,
 ) -> TuningResult:
     outcomes = read_outcomes(directory.trials)
-    table = trials_table(outcomes, space)
+    table, best = _write_results(directory, outcomes, space, options.objective)
+    if best is None:
+        reason = next((f", for example: {outcome.reason}" for outcome in outcomes if outcome.reason), "")
+        raise UserError(
+            f"{directory.path}: none of {len(outcomes)} trials was completed in this space (see trials.csv){reason}"
+        )
     with storage_errors(directory.path):
-        _write_table(directory, table)
-        best = winner(outcomes, space, options.objective)
-        if best is None:
-            reason = next((f", for example: {outcome.reason}" for outcome in outcomes if outcome.reason), "")
-            raise UserError(
-                f"{directory.path}: none of {len(outcomes)} trials was completed in this space (see trials.csv){reason}"
-            )
         plot_search(directory.report, table, space.searched, options.objective)
-        write_text(directory.best, RunDirectory(directory.trials / best.trial).config.read_text(encoding="utf-8"))
     training = None
     if options.train_best:
         training = train(
@@ -243,9 +261,17 @@ def _finish(
     return TuningResult(directory, options.objective, table, best, training)
 
 
-def _write_table(directory: SearchDirectory, table: pd.DataFrame) -> None:
-    with storage_errors(directory.path), replacing(directory.table) as unfinished:
-        table.to_csv(unfinished, index=False)
+def _write_results(
+    directory: SearchDirectory, outcomes: Sequence[Outcome], space: Space, objective: str
+) -> tuple[pd.DataFrame, Outcome | None]:
+    """Writes and returns the table, and the winner so far."""
+    table, best = trials_table(outcomes, space), winner(outcomes, space, objective)
+    with storage_errors(directory.path):
+        with replacing(directory.table) as unfinished:
+            table.to_csv(unfinished, index=False)
+        if best:
+            write_text(directory.best, RunDirectory(directory.trials / best.trial).config.read_text(encoding="utf-8"))
+    return table, best
 
 
 def _reporter(directory: SearchDirectory, search: Search, space: Space, say: Say) -> Callable[[Outcome], None]:

@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from genre_tagger.config import Config, nearest, parse_config
 from genre_tagger.errors import UserError
 
-DIGITS = 6  # kept of a drawn number: what reaches a worker over the wire is a 32-bit float, and has no more
+DIGITS = 6  # kept of a drawn number, so that it can be read
 RANGE_KEYS = ("min", "max", "step", "sampling")
 SAMPLINGS = ("linear", "log")
 
@@ -38,41 +38,51 @@ class Range:
     sampling: str
     whole: bool  # whole numbers only
 
+    @property
+    def last_step(self) -> int:
+        """How many steps fit into the range."""
+        return math.floor(self._steps_to(self.high) + 1e-6)
+
     def draw_from(self, hyperparameters: keras_tuner.HyperParameters, name: str) -> None:
-        """Declares the range to KerasTuner."""
-        if self.whole:
-            hyperparameters.Int(name, self.low, self.high, step=self.step, sampling=self.sampling)
-            return
-        # KerasTuner counts steps by flooring (0.3 // 0.1 is 2), and would leave the last one out.
-        slack = 1e-6 * self.step if self.step and self.sampling == "linear" else 0.0
-        hyperparameters.Float(name, self.low, self.high + slack, step=self.step, sampling=self.sampling)
+        """Declares the range to KerasTuner; steps by their number, which no arithmetic of numbers like 0.1 blurs."""
+        if self.step is not None:
+            hyperparameters.Int(name, 0, self.last_step)
+        elif self.whole:
+            hyperparameters.Int(name, self.low, self.high, sampling=self.sampling)
+        else:
+            hyperparameters.Float(name, self.low, self.high, sampling=self.sampling)
 
     def decode(self, drawn: float) -> float:
         """The field's value for what KerasTuner drew."""
+        value = drawn if self.step is None else self._after(int(drawn))
         if self.whole:
-            return int(drawn)
-        return min(max(float(f"{drawn:.{DIGITS}g}"), self.low), self.high)
+            return round(value)
+        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
     def encode(self, value: float) -> float:
         """What KerasTuner would have drawn for a value of the range."""
-        return value
+        return value if self.step is None else round(self._steps_to(value))
 
     def contains(self, value: Any) -> bool:
         """Whether the range could have drawn the value."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
-        if self.step is None:
-            return True
-        log = self.sampling == "log"
-        steps = math.log(value / self.low, self.step) if log else (value - self.low) / self.step
+        if self.whole and value != int(value):
+            return False
+        steps = 0 if self.step is None else self._steps_to(value)
         return math.isclose(steps, round(steps), abs_tol=1e-3)
 
     def examples(self) -> list[float]:
         """The ends of the range, and its second value if it has steps: where they lie in a range, all of it does."""
         if self.step is None:
             return [self.low, self.high]
-        second = self.low * self.step if self.sampling == "log" else self.low + self.step
-        return [self.low, self.high, min(second, self.high)]
+        return [self.decode(number) for number in (0, self.last_step, min(1, self.last_step))]
+
+    def _steps_to(self, value: float) -> float:
+        return math.log(value / self.low, self.step) if self.sampling == "log" else (value - self.low) / self.step
+
+    def _after(self, steps: int) -> float:
+        return self.low * self.step**steps if self.sampling == "log" else self.low + steps * self.step
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,11 @@ class Choice:
     values: tuple[Any, ...]
 
     def draw_from(self, hyperparameters: keras_tuner.HyperParameters, name: str) -> None:
-        """Declares the choice to KerasTuner, as JSON: it knows no lists, and its wire rounds numbers."""
-        hyperparameters.Choice(name, [json.dumps(value) for value in self.values])
+        """Declares the choice to KerasTuner, as JSON: it knows no lists."""
+        if len(self.values) == 1:
+            hyperparameters.Fixed(name, json.dumps(self.values[0]))
+        else:
+            hyperparameters.Choice(name, [json.dumps(value) for value in self.values])
 
     def decode(self, drawn: str) -> Any:
         """The field's value for what KerasTuner drew."""
@@ -120,6 +133,10 @@ class Space:
         """The names that are not fixed to one value."""
         return [name for name, entry in self.entries.items() if not isinstance(entry, Choice) or len(entry.values) > 1]
 
+    def examples(self, key: str) -> list[Any]:
+        """Values of a field, the ends of its range among them; none where the space leaves it as it is."""
+        return [value for name, entry in self.entries.items() if key in keys_of(name) for value in entry.examples()]
+
     def decode(self, drawn: dict[str, Any]) -> dict[str, Any]:
         """The values of a trial by name, from what KerasTuner drew (which may hold more than the space's names)."""
         return {name: entry.decode(drawn[name]) for name, entry in self.entries.items()}
@@ -143,6 +160,12 @@ class Space:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `parse_space` reads them."""
         return {name: _to_plain(entry) for name, entry in self.entries.items()}
+
+
+def without(space: Space, key: str) -> Space:
+    """A space that leaves a field as it is, also where it shares its values with others."""
+    rests = {name: [other for other in keys_of(name) if other != key] for name in space.entries}
+    return Space({", ".join(rest): space.entries[name] for name, rest in rests.items() if rest})
 
 
 def space_names() -> list[str]:
@@ -178,7 +201,10 @@ def parse_space(lines: Any, where: str) -> Space:
                 raise UserError(f"{where}: {key!r} stands in it twice")
             owner[key] = name
             entry = _parse_line(line, _field(key, where), f"{where}: {key!r}")
-        entries[str(name)] = entry
+            if entries.setdefault(str(name), entry) != entry:
+                raise UserError(
+                    f"{where}: {name!r}: fields of whole numbers and of others; expected fields of one kind"
+                )
     return Space(entries)
 
 
@@ -215,12 +241,16 @@ def _parse_line(line: Any, field: FieldInfo, where: str) -> Range | Choice:
     elif isinstance(line, dict) and line.keys() == {"values"}:
         if not isinstance(line["values"], list) or not line["values"]:
             raise UserError(f"{where}: an empty range: values are {line['values']!r}, expected a list of some")
+        for number, value in enumerate(line["values"]):
+            if value in line["values"][:number]:
+                raise UserError(f"{where}: {value!r} is twice among the values")
         entry = Choice(tuple(line["values"]))
     else:
         entry = Choice((line,))
     for value in (line["min"], line["max"]) if isinstance(entry, Range) else entry.values:
         _check_value(value, field, where)
-    return entry
+    is_single = isinstance(entry, Range) and len(set(entry.examples())) == 1
+    return Choice((entry.low,)) if is_single else entry
 
 
 def _parse_range(line: dict[str, Any], field: FieldInfo, where: str) -> Range:

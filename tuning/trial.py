@@ -18,8 +18,9 @@ from genre_tagger.errors import UserError
 from genre_tagger.files import storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import create_run, write_text
-from genre_tagger.training.callbacks import DivergedError
+from genre_tagger.training.callbacks import DivergedError, best_epoch
 from genre_tagger.training.fit import device_names
+from genre_tagger.tuning.directory import working_in
 from genre_tagger.tuning.size import count_flops, count_parameters, inference_graph, inference_ms
 from genre_tagger.tuning.space import config_with
 from genre_tagger.workflow import OpenedData, train_run
@@ -51,7 +52,7 @@ class Outcome:
         parameters: that are trained.
         flops: floating-point operations of one window.
         inference_ms: milliseconds of one window in a batch of 16.
-        scores: by objective, the best exact figure of the history, averaged over the executions.
+        scores: by objective, the exact figure of the epoch whose weights are kept, averaged over the executions.
         seconds: it took since it was last taken up.
     """
 
@@ -100,22 +101,31 @@ class TrialRunner:
             values: by the names of a space.
 
         Raises:
-            UserError: a fault that any trial would meet, such as a full disk.
+            UserError: a fault that any trial would meet, such as a full disk; another process still works on the trial;
+                or it has ended, with other values.
         """
-        if (path / OUTCOME_NAME).exists():
-            return read_outcome(path)
+        with working_in(path):
+            return self._read(path, values) if (path / OUTCOME_NAME).exists() else self._run(path, values)
+
+    def _read(self, path: Path, values: dict[str, Any]) -> Outcome:
+        outcome = read_outcome(path)
+        if outcome.values != values:
+            raise UserError(
+                f"{path / OUTCOME_NAME}: is of a trial of other values ({outcome.values}, expected {values}); search "
+                "into another --run"
+            )
+        return outcome
+
+    def _run(self, path: Path, values: dict[str, Any]) -> Outcome:
         start = time.monotonic()
         facts: dict[str, Any] = {"trial": path.name, "values": values, "status": COMPLETED}
-        with storage_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
         try:
             with _counting_kills(path):
                 self._train(path, facts)
         except Unfit as failure:
             facts.update(status=FAILED, reason=str(failure))
         outcome = Outcome(**facts, seconds=time.monotonic() - start)
-        with storage_errors(path):
-            write_text(path / OUTCOME_NAME, json.dumps(asdict(outcome), indent=2))
+        write_outcome(path, outcome)
         return outcome
 
     def _train(self, path: Path, facts: dict[str, Any]) -> None:
@@ -167,17 +177,22 @@ def read_outcome(path: Path) -> Outcome:
         raise UserError(f"{file}: cannot be read ({error}); remove it, and the same command makes it again") from None
 
 
+def write_outcome(path: Path, outcome: Outcome) -> None:
+    """Writes what became of a trial into its directory, made where it is missing."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / OUTCOME_NAME, json.dumps(asdict(outcome), indent=2))
+
+
 def read_outcomes(trials: Path) -> list[Outcome]:
     """What became of the ended trials below a directory, in their order; raises UserError for a damaged one."""
     return [read_outcome(file.parent) for file in sorted(trials.glob(f"*/{OUTCOME_NAME}"))]
 
 
 def _scores(histories: list[list[dict[str, Any]]]) -> dict[str, float]:
-    """Each objective's best epoch, averaged over the executions."""
-    return {
-        name: statistics.fmean(max(row[column] for row in history) for history in histories)
-        for name, column in OBJECTIVES.items()
-    }
+    """The figures of the epochs whose weights are kept, averaged over the executions."""
+    kept = [history[best_epoch(history) - 1] for history in histories]
+    return {name: statistics.fmean(row[column] for row in kept) for name, column in OBJECTIVES.items()}
 
 
 @contextmanager

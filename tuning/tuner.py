@@ -11,8 +11,8 @@ from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FailedTrialError, FatalError
 from keras_tuner.src import config as keras_tuner_config
 
-from genre_tagger.tuning.cluster import Cluster, no_chief, signs_of_life
-from genre_tagger.tuning.oracle import INVALID, SearchOracle
+from genre_tagger.tuning.cluster import Cluster, chief_fault, signs_of_life
+from genre_tagger.tuning.oracle import SearchOracle
 from genre_tagger.tuning.space import Space
 from genre_tagger.tuning.trial import FAILED, Outcome, TrialRunner
 
@@ -57,16 +57,12 @@ class TaggerTuner(keras_tuner.Tuner):
 
         Raises:
             FailedTrialError: it failed by itself; KerasTuner records that and goes on.
-            FatalError: from any other error, which ends the search; KerasTuner by itself would go on.
         """
         values = self._values(trial)
         self._say(f"trial {trial.trial_id}: {', '.join(f'{name}={values[name]}' for name in self._space.searched)}")
-        try:
-            with signs_of_life(lambda: self.oracle.get_trial(trial.trial_id), self._cluster):
-                outcome = self._runner.run(self._trials / trial.trial_id, values)
-            self._on_trial(outcome)
-        except Exception as error:
-            raise FatalError(f"trial {trial.trial_id}") from error
+        with signs_of_life(lambda: self.oracle.get_trial(trial.trial_id), self._cluster):
+            outcome = self._runner.run(self._trials / trial.trial_id, values)
+        self._on_trial(outcome)
         if outcome.status == FAILED:
             raise FailedTrialError(outcome.reason)
         return outcome.scores
@@ -75,26 +71,26 @@ class TaggerTuner(keras_tuner.Tuner):
         """Runs trials until the oracle has no more; what ends it early is raised as it was."""
         try:
             super().search()
-        except FatalError as error:
-            raise (error.__cause__ or error) from None
-        except grpc.RpcError:
-            raise no_chief(self._cluster) from None
+        except (FatalError, grpc.RpcError) as error:
+            cause = error.__cause__ or error
+            raise (chief_fault(self._cluster, cause) if isinstance(cause, grpc.RpcError) else cause) from None
 
     def pre_create_trial(self) -> None:
         """Keeps a worker from asking without a pause."""
         if self._cluster:
             time.sleep(IDLE_SECONDS)
 
-    def on_trial_end(self, trial: Trial) -> None:
-        """Reports the end; a trial whose figure did not get through stays open for whoever takes it up."""
-        if self._cluster and trial.status == INVALID:
-            raise no_chief(self._cluster)
-        super().on_trial_end(trial)
-
     def save(self) -> None:
-        """Saves the oracle; the tuner itself has no state."""
-        if not self._cluster:
-            self.oracle.save()
+        """Nothing: the oracle saves itself, and the tuner has no state."""
+
+    def _run_and_update_trial(self, trial: Trial) -> None:
+        """Ends the search with any error but a failed trial's, which stays open; KerasTuner by itself would go on."""
+        try:
+            super()._run_and_update_trial(trial)
+        except FailedTrialError:
+            raise
+        except Exception as error:
+            raise FatalError(f"trial {trial.trial_id}") from error
 
     def _values(self, trial: Trial) -> dict[str, Any]:
         drawn = trial.hyperparameters.values

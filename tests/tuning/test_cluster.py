@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pandas as pd
 import pytest
+from keras_tuner.src import protos
 
 from genre_tagger.errors import UserError
-from genre_tagger.tuning.cluster import Cluster, serve
+from genre_tagger.tuning.cluster import Cluster, chief_fault, serve
 from genre_tagger.tuning.oracle import Budget, make_oracle
 from genre_tagger.tuning.space import parse_space
 from genre_tagger.tuning.trial import read_outcomes
@@ -67,7 +70,7 @@ class Processes:
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             for trial in re.findall(r"^trial (\d+): model", self.log(name), re.MULTILINE)[-1:]:
-                if (self.work / "search/trials" / trial / "history.csv").exists():
+                if (self.work / "search/trials" / trial / "checkpoint/state.npz").exists():
                     return trial
             time.sleep(0.05)
         raise AssertionError(f"{name} trains nothing: {self.log(name)}")
@@ -117,9 +120,12 @@ def test_no_trial_is_lost_when_workers_are_killed(processes):
 def chief_oracle(path):
     """The oracle of a chief that has nothing to do with any data."""
     space = parse_space({"training.alpha": {"min": 1.0, "max": 2.0}}, "")
-    oracle = make_oracle("random", "val_auc", space, seed=0, max_trials=2, max_epochs=2)
-    oracle.attach(path / "state.json", space, Budget(2, None), lambda: None)
+    budget = Budget(2, None)
+    oracle = make_oracle("random", "val_auc", space, budget, seed=0, max_epochs=2)
+    oracle.attach(path / "state.json", space, budget, lambda: None)
     oracle.is_chief = True
+    if oracle.file.exists():
+        oracle.reload()
     return oracle
 
 
@@ -133,6 +139,35 @@ def test_a_chiefs_fault_ends_it(tmp_path, port):
     oracle.fault = UserError("no space left")
     with pytest.raises(UserError, match="no space left"):
         serve(oracle, Cluster(f"127.0.0.1:{port}"), print)
+
+
+def test_an_error_in_the_oracle_ends_the_chief_and_is_told_to_the_worker(tmp_path, port):
+    cluster, service = Cluster(f"127.0.0.1:{port}", None, 30.0), protos.get_service()
+    with ThreadPoolExecutor() as pool, grpc.insecure_channel(cluster.address) as channel:
+        chief = pool.submit(serve, chief_oracle(tmp_path), cluster, print)
+        stub = protos.get_service_grpc().OracleStub(channel)
+        wait = {"wait_for_ready": True, "timeout": 20}
+        trial = stub.CreateTrial(service.CreateTrialRequest(tuner_id="one"), **wait).trial
+        with pytest.raises(grpc.RpcError) as told:
+            stub.UpdateTrial(service.UpdateTrialRequest(trial_id=trial.trial_id, metrics={}), **wait)
+        with pytest.raises(ValueError, match="Objective value missing"):
+            chief.result(timeout=20)
+        assert re.search(
+            "the chief ended with an error: .*Objective value missing", str(chief_fault(cluster, told.value))
+        )
+        with pytest.raises(grpc.RpcError) as told:
+            stub.CreateTrial(service.CreateTrialRequest(tuner_id="one"), timeout=2)
+        assert "no chief answered" in str(chief_fault(cluster, told.value))
+
+
+def test_a_chief_that_finds_all_done_ends_at_once(tmp_path, port):
+    oracle = chief_oracle(tmp_path)
+    for _ in range(2):
+        trial = oracle.create_trial("one")
+        oracle.update_trial(trial.trial_id, {"val_auc": 0.5})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    serve(chief_oracle(tmp_path), Cluster(f"127.0.0.1:{port}", None, 1.0), print)
 
 
 def test_a_port_in_use_is_named(tmp_path):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import threading
 
 import pytest
 
@@ -11,7 +12,15 @@ from genre_tagger.tuning import oracle as oracle_module
 from genre_tagger.tuning.oracle import ALGORITHMS, Budget, make_oracle
 from genre_tagger.tuning.space import Space, parse_space
 
-GRID = parse_space({"training.batch_size": {"min": 1, "max": 4}, "model.merge": {"values": ["concat", "add"]}}, "")
+GRID = parse_space(
+    {
+        "training.batch_size": 3,
+        "model.head.dropout": {"min": 0.0, "max": 0.3, "step": 0.1},
+        "training.alpha": {"min": 0.5, "max": 2.0},
+        "model.merge": {"values": ["concat", "add"]},
+    },
+    "",
+)
 WIDE = parse_space(
     {"training.batch_size": {"min": 1, "max": 100}, "training.alpha": {"min": 0.5, "max": 2.0}, "model.merge": "add"},
     "",
@@ -20,8 +29,9 @@ WIDE = parse_space(
 
 def opened(path, algorithm: str, space: Space, max_trials=None, minutes=None, is_chief=False):
     """An oracle on its state file, as `tune` opens it."""
-    oracle = make_oracle(algorithm, "val_auc", space, seed=0, max_trials=max_trials, max_epochs=9)
-    oracle.attach(path / "state.json", space, Budget(max_trials, minutes), lambda: None)
+    budget = Budget(max_trials, minutes)
+    oracle = make_oracle(algorithm, "val_auc", space, budget, seed=0, max_epochs=9)
+    oracle.attach(path / "state.json", space, budget, lambda: None)
     oracle.is_chief = is_chief
     if oracle.file.exists():
         oracle.reload()
@@ -69,7 +79,8 @@ def test_a_search_killed_at_any_moment_ends_like_an_unbroken_one(tmp_path, algor
     whole = run(opened(tmp_path / "whole", algorithm, space, limit), space)
     monkeypatch.undo()
     assert len(whole) == len(set(whole)) >= 5
-    for number, state in enumerate(states[::8] if algorithm in ("bayesian", "hyperband") else states):
+    few = {"bayesian": 8, "hyperband": 8, "grid": 80}.get(algorithm, 1)
+    for number, state in enumerate(states[::few]):
         path = tmp_path / str(number)
         path.mkdir()
         (path / "state.json").write_text(state)
@@ -102,9 +113,30 @@ def test_a_write_that_is_cut_short_leaves_the_state_before(tmp_path, monkeypatch
 
 def test_grid_tries_every_combination_once(tmp_path):
     tried = [json.loads(row) for row in run(opened(tmp_path, "grid", GRID), GRID)]
-    combinations = {(row["training.batch_size"], row["model.merge"]) for row in tried}
-    assert combinations == set(itertools.product([1, 2, 3, 4], ["concat", "add"]))
-    assert len(tried) == 8
+    combinations = {(row["model.head.dropout"], row["training.alpha"], row["model.merge"]) for row in tried}
+    alphas = [0.5, *(round(0.575 + 0.15 * number, 3) for number in range(10))]  # the least and the middle of ten parts
+    assert combinations == set(itertools.product([0.0, 0.1, 0.2, 0.3], alphas, ["concat", "add"]))
+    assert len(tried) == 88
+
+
+def test_going_on_changes_nothing(tmp_path):
+    """Not even the last digit of what was drawn; grid and Bayesian search compare it."""
+    oracle = opened(tmp_path, "grid", GRID)
+    run(oracle, GRID, most=30)
+    again = opened(tmp_path, "grid", GRID)
+    assert again.trials.keys() == oracle.trials.keys()
+    for name, trial in oracle.trials.items():
+        assert again.trials[name].hyperparameters.values == trial.hyperparameters.values
+
+
+def test_a_narrower_space_knows_what_was_tried(tmp_path):
+    """The number of a step is another one there; what was tried is not tried again, what was not is."""
+    dropout = "model.head.dropout"
+    wide = parse_space({dropout: {"min": 0.0, "max": 0.9, "step": 0.1}, "training.batch_size": 3}, "")
+    narrow = parse_space({dropout: {"min": 0.3, "max": 0.8, "step": 0.1}, "training.batch_size": 3}, "")
+    first = [json.loads(row)[dropout] for row in run(opened(tmp_path, "random", wide, 4), wide)]
+    then = [json.loads(row)[dropout] for row in run(opened(tmp_path, "random", narrow, 20), narrow)]
+    assert sorted(then) == sorted({0.3, 0.4, 0.5, 0.6, 0.7, 0.8} - set(first))
 
 
 def test_bayesian_search_finds_more_than_random_does(tmp_path):
@@ -211,6 +243,59 @@ def test_a_chief_that_was_killed_leaves_trials_with_their_workers(tmp_path):
     assert alone.create_trial("tuner0").trial_id in (running.trial_id, "0001")
 
 
+def test_an_open_trial_is_taken_over_when_there_is_no_other(tmp_path):
+    """The space is exhausted, or the time is up, while a worker dies."""
+    single = parse_space({"training.batch_size": {"values": [1, 2]}, "model.merge": "add"}, "")
+    for path, space, minutes in ((tmp_path / "space", single, None), (tmp_path / "time", WIDE, 10)):
+        oracle = opened(path, "random", space, minutes=minutes, is_chief=True)
+        lost, kept = oracle.create_trial("lost"), oracle.create_trial("kept")
+        oracle.budget.note(11 * 60)
+        end(oracle, space, kept)
+        assert oracle.create_trial("kept").status == "IDLE"
+        oracle.seen["lost"] -= 61
+        oracle.give_up(60)
+        taken = oracle.create_trial("kept")
+        assert taken.trial_id == lost.trial_id
+        end(oracle, space, taken)
+        assert oracle.create_trial("kept").status == "STOPPED"
+
+
+def test_a_chief_killed_between_a_figure_and_the_end_knows_the_figure(tmp_path):
+    chief = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+    trial = chief.create_trial("worker")
+    chief.update_trial(trial.trial_id, {"val_auc": 0.75})
+    chief = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+    trial.status = "COMPLETED"
+    chief.end_trial(trial)
+    assert chief.trials[trial.trial_id].score == 0.75
+
+
+def test_hyperband_begins_anew_while_it_may(tmp_path):
+    sweep = len(run(opened(tmp_path / "once", "hyperband", WIDE), WIDE))
+    assert len(run(opened(tmp_path / "time", "hyperband", WIDE, minutes=10), WIDE, most=sweep + 9)) == sweep + 9
+    assert len(run(opened(tmp_path / "once", "hyperband", WIDE, sweep + 4), WIDE)) == 4
+    rest = run(opened(tmp_path / "once", "hyperband", WIDE), WIDE)  # the sweep that has begun is ended
+    assert len(rest) == sweep - 4
+    assert not run(opened(tmp_path / "once", "hyperband", WIDE), WIDE)
+
+
+@pytest.mark.parametrize("place", ["_random_values", "_check_objective_found", "on_end", "save"])
+def test_an_error_in_the_oracle_is_noted_and_lets_go_of_the_lock(tmp_path, monkeypatch, place):
+    oracle = opened(tmp_path, "random", WIDE, 3, is_chief=True)
+
+    def fault(*_):
+        raise RuntimeError("a typo")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="a typo"):
+        patched.setattr(oracle, place, fault)
+        end(oracle, WIDE, oracle.create_trial("worker"))
+    assert str(oracle.fault) == "a typo"
+    other = threading.Thread(target=oracle.create_trial, args=("other",), daemon=True)
+    other.start()
+    other.join(timeout=20)
+    assert not other.is_alive()
+
+
 def test_a_chiefs_full_disk_is_kept_for_whoever_watches(tmp_path, monkeypatch):
     oracle = opened(tmp_path, "random", WIDE, 3, is_chief=True)
 
@@ -218,5 +303,6 @@ def test_a_chiefs_full_disk_is_kept_for_whoever_watches(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(oracle_module, "write_text", full)
-    oracle.create_trial("worker")
+    with pytest.raises(UserError, match="no space left"):
+        oracle.create_trial("worker")
     assert isinstance(oracle.fault, UserError) and "no space left" in str(oracle.fault)

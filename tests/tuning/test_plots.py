@@ -8,6 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from genre_tagger.tuning import plots
 from genre_tagger.tuning.hparams import write_hparams
 from genre_tagger.tuning.plots import importance, pareto_front, plot_search
 from genre_tagger.tuning.space import parse_space
@@ -100,6 +101,24 @@ def test_plots_are_drawn_from_one_trial_on(tmp_path, count):
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
     assert set(drawn) == {"progress.png", "costs.png", "parallel.png", "importance.png"}
     assert all(content.startswith(b"\x89PNG") and len(content) > 5000 for content in drawn.values())
+
+
+def test_words_and_numbers_are_drawn_together(tmp_path):
+    """As in {values: [null, 80]} or {values: [none, {width: 8}]}."""
+    table = trials_table(outcomes(12), SPACE)
+    table["model.merge"] = ["null", 80] * 6
+    plot_search(tmp_path / "report", table, list(SPACE.entries), "val_auc")
+    assert (tmp_path / "report/importance.png").exists()
+
+
+def test_epochs_that_were_searched_are_drawn_once(tmp_path, monkeypatch):
+    table = trials_table(outcomes(12), SPACE)
+    table["epochs"] = table["training.epochs"] = [2, 3] * 6
+    drawn = []
+    monkeypatch.setattr(plots, "plot_parallel", lambda path, done, varied, objective: drawn.append(varied))
+    plot_search(tmp_path, table, ["training.epochs"], "val_auc")
+    plot_search(tmp_path, table, ["training.alpha"], "val_auc")
+    assert drawn == [["training.epochs"], ["training.alpha", "epochs"]]
 
 
 def test_tensorboard_reads_the_hyper_parameters(tmp_path):

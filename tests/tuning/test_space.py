@@ -9,7 +9,7 @@ import pytest
 from genre_tagger.config import Config, load_config
 from genre_tagger.errors import UserError
 from genre_tagger.models.tagger import build_tagger
-from genre_tagger.tuning.space import Space, config_with, load_space, parse_space, space_names
+from genre_tagger.tuning.space import Space, config_with, load_space, parse_space, space_names, without
 
 DEPTH = "model.wavenet.dilation_depth"
 SEED_DEFAULTS = {
@@ -72,21 +72,37 @@ def test_packaged_spaces_are_known_by_name():
     assert space_names() == ["demo", "seed"]
 
 
-def test_floats_with_a_step_reach_their_end():
-    assert {
-        row["model.head.dropout"]
-        for row in drawn(parse_space({"model.head.dropout": {"min": 0.0, "max": 0.3, "step": 0.1}}, ""))
-    } == {0.0, 0.1, 0.2, 0.3}
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"min": 0.0, "max": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
+        ({"min": 0.1, "max": 0.48, "step": 0.1}, [0.1, 0.2, 0.3, 0.4]),
+        ({"min": 0.001, "max": 0.1, "step": 10, "sampling": "log"}, [0.001, 0.01, 0.1]),
+    ],
+)
+def test_floats_with_a_step_reach_their_end(line, expected):
+    space = parse_space({"model.head.dropout": line}, "")
+    assert sorted({row["model.head.dropout"] for row in drawn(space)}) == expected
+    assert space.lies_in(space)
+
+
+def test_kerastuner_places_every_step_in_the_middle_of_its_part():
+    """So that its Gaussian process learns from the value that was trained."""
+    space = parse_space({"model.head.dropout": {"min": 0.0, "max": 0.9, "step": 0.1}}, "")
+    (hyperparameter,) = space.hyperparameters().space
+    for number in range(10):
+        (encoded,) = space.encode({"model.head.dropout": round(number / 10, 1)}).values()
+        assert hyperparameter.value_to_prob(encoded) == pytest.approx((number + 0.5) / 10)
 
 
 def test_values_survive_the_wire_exactly(space):
-    """The wire carries 32-bit floats; a worker must train what the chief wrote down."""
+    """A worker must train what the chief wrote down."""
     for trial in range(20):
         hyperparameters = space.hyperparameters()
         for hp in hyperparameters.space:
             hyperparameters.values[hp.name] = hp.random_sample(trial)
         received = keras_tuner.HyperParameters.from_proto(hyperparameters.to_proto())
-        assert space.decode(received.values) == space.decode(hyperparameters.values)
+        assert received.values == hyperparameters.values
 
 
 def test_encoding_undoes_decoding():
@@ -167,6 +183,8 @@ def test_a_range_between_the_steps_does_not_lie_in_it():
         ({"model.cnn.kernels": {"values": [[8, 0]]}}, "found .*expected greater than 0"),
         ({"model.merge, model.wavenet.gate": {"values": ["add"]}}, "'model.wavenet.gate': found 'add'"),
         ({"seed": 1, "seed, training.epochs": 2}, "'seed' stands in it twice"),
+        ({"training.batch_size, training.alpha": {"min": 1, "max": 2}}, "expected fields of one kind"),
+        ({"training.batch_size": {"values": [8, 16, 8]}}, "8 is twice among the values"),
         ([], "expected lines of FIELD: VALUES"),
     ],
 )
@@ -186,3 +204,20 @@ def test_missing_and_broken_files_are_named(tmp_path):
 def test_log_ranges_step_by_factors():
     space = parse_space({DEPTH: {"min": 3, "max": 100, "step": 3, "sampling": "log"}}, "")
     assert {row[DEPTH] for row in drawn(space, 100)} == {3, 9, 27, 81}
+
+
+@pytest.mark.parametrize("line", [5, {"values": [5]}, {"min": 5, "max": 5}, {"min": 5, "max": 6, "step": 2}])
+def test_what_has_one_value_is_not_searched(line):
+    space = parse_space({DEPTH: line, "model.wavenet.blocks": {"min": 1, "max": 2}}, "")
+    assert space.searched == ["model.wavenet.blocks"]
+    assert isinstance(space.hyperparameters().space[0], keras_tuner.engine.hyperparameters.Fixed)
+    assert {row[DEPTH] for row in drawn(space, 5)} == {5}
+
+
+def test_a_field_is_taken_out_alone():
+    space = parse_space({"training.epochs, training.patience": {"min": 2, "max": 7}, "model.merge": "add"}, "")
+    assert max(space.examples("training.epochs")) == 7
+    assert without(space, "training.epochs") == parse_space(
+        {"training.patience": {"min": 2, "max": 7}, "model.merge": "add"}, ""
+    )
+    assert space.examples("training.alpha") == []

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from genre_tagger.config import load_config
 from genre_tagger.errors import UserError
-from genre_tagger.files import storage_errors
+from genre_tagger.files import locked, storage_errors
 from genre_tagger.tuning import trial as trial_module
 from genre_tagger.tuning.trial import KILLS_NAME, Limits, read_outcome, read_outcomes
 from genre_tagger.workflow import train_run
@@ -35,7 +35,8 @@ def test_a_trials_figure_is_what_train_gives_with_its_config(ended, opened, tmp_
         assert config.model.cnn.output_width == 5 and config.training.learning_rate == 0.02
         histories.append(pd.DataFrame(train_run(tmp_path / f"run{seed}", config, opened, print)[1]))
     for objective, column in (("val_auc", "val_roc_auc"), ("val_pr_auc", "val_pr_auc")):
-        assert outcome.scores[objective] == sum(history[column].max() for history in histories) / 2
+        kept = [history.loc[history["val_roc_auc"].idxmax(), column] for history in histories]
+        assert outcome.scores[objective] == sum(kept) / 2
 
 
 def test_an_ended_trial_is_only_read(ended, runner, monkeypatch):
@@ -46,6 +47,24 @@ def test_an_ended_trial_is_only_read(ended, runner, monkeypatch):
     assert outcome.status == "completed" and outcome.epochs == 2
     assert (path.parent / "0000-2" / "history.csv").exists()
     assert not (path / KILLS_NAME).exists()
+
+
+def test_the_figures_are_of_the_epoch_that_is_kept(runner, tmp_path, monkeypatch):
+    history = [{"val_roc_auc": auc, "val_pr_auc": pr_auc} for auc, pr_auc in ((0.6, 0.9), (0.8, 0.5), (0.7, 0.7))]
+    monkeypatch.setattr(trial_module, "train_run", lambda *_: (None, history))
+    assert runner.run(tmp_path / "0000", VALUES).scores == {"val_auc": 0.8, "val_pr_auc": 0.5}
+
+
+def test_a_trial_of_other_values_is_refused(ended, runner):
+    with pytest.raises(UserError, match=r"trial\.json: is of a trial of other values"):
+        runner.run(ended[0], VALUES | {"training.learning_rate": 0.03})
+
+
+def test_a_trial_is_run_by_one_process_at_a_time(runner, tmp_path):
+    (tmp_path / "0000").mkdir()
+    with locked(tmp_path / "0000"), pytest.raises(UserError, match="0000: another process is working here"):
+        runner.run(tmp_path / "0000", VALUES)
+    assert read_outcomes(tmp_path) == []
 
 
 def test_the_model_is_counted(ended):
