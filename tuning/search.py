@@ -115,7 +115,6 @@ def tune(
         join(cluster)
     opener = data_opener(sources, say, progress)
     search = Search(options.algorithm, options.objective, options.executions, config, opener(config).record)
-    _check_labels(opener(config))
     directory = SearchDirectory(path)
     runner = TrialRunner(config, opener, options.executions, options.limits, lambda line: say(f"  {line}"))
     if cluster and cluster.worker:
@@ -201,13 +200,6 @@ def _check(options: TuningOptions, config: Config) -> None:
         if name not in known:
             raise UserError(f"{flag}: found {name!r}, expected one of {', '.join(known)}")
     build_tagger(config, num_tags=1)  # a configuration that does not fit together would fail every trial
-
-
-def _check_labels(opened: OpenedData) -> None:
-    if not opened.dataset.splits["valid"].two_sided.any():
-        raise UserError(
-            "--objective: no tag has both positives and negatives in valid, so there is nothing to maximise"
-        )
 
 
 def data_opener(sources: DataOptions, say: Say, progress: ProgressBar) -> Callable[[Config], OpenedData]:

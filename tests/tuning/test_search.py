@@ -152,7 +152,7 @@ def test_labels_without_an_objective_are_refused(music_folder, monkeypatch, caps
     table.loc[table["split"] == "valid", ["drums", "loud"]] = "1"
     table.to_csv(music_folder / "tags.csv", index=False)
     line = failure(monkeypatch, capsys, *arguments(tmp_path, music_folder, "--workers", 1))
-    assert "--objective: no tag has both positives and negatives in valid" in line
+    assert "split 'valid': no tag has both positives and negatives" in line
 
 
 def test_a_damaged_search_is_named(searched, shared_music_folder, monkeypatch, capsys, tmp_path):
