@@ -4,7 +4,9 @@ Decoding processes import this module, so it stays light.
 """
 
 import io
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from bisect import bisect_right
@@ -18,8 +20,12 @@ from genre_tagger.errors import UserError
 
 BUFFER_BYTES = 1 << 16
 
-# The last two: a compression that Python does not know, and encryption.
-_FAILURES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError, RuntimeError)
+# NotImplementedError: a compression that Python does not know; RuntimeError: encryption; ValueError: names no text.
+_FAILURES = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, KeyError, ValueError, NotImplementedError, RuntimeError),
+)
+MAX_MEMBER_BYTES = 1 << 28  # unpacked, a hundred times an MP3 of five minutes: bounds memory
 
 
 class Damaged(Exception):  # noqa: N818, names a state of the file that callers handle
@@ -94,6 +100,8 @@ class PackedFile:
         Raises:
             Damaged: the archive is broken there, or gone.
         """
+        if self.size > MAX_MEMBER_BYTES:
+            raise Damaged(f"{self.size:,} bytes in its archive, expected at most {MAX_MEMBER_BYTES:,}")
         try:
             return _archive(self.parts).read(self.name)
         except _FAILURES as error:
@@ -155,6 +163,6 @@ def _check_order(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], p
 def _starts_there(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     try:
         archive.open(member).close()  # compares the header before the content with the directory
-    except zipfile.BadZipFile:
+    except _FAILURES:
         return False
     return True

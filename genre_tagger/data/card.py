@@ -1,6 +1,5 @@
 """The dataset card of prepared data: what is in it, in numbers (`dataset.json`) and at a glance (`dataset.png`)."""
 
-import io
 import json
 import re
 from collections import Counter
@@ -8,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 
-from genre_tagger.data.archive import Damaged, PackedFile
+from genre_tagger.data.archive import PackedFile
 from genre_tagger.data.card_plot import plot_card
 from genre_tagger.data.clips import SPLITS, Source
+from genre_tagger.data.decode import Undecodable, opened
 from genre_tagger.data.manifest import LABEL_PREFIX, Manifest
 from genre_tagger.files import replacing
 
@@ -76,8 +75,8 @@ def _co_occurrence(clips: pd.DataFrame, tags: tuple[str, ...]) -> list[list[int]
 
 
 def _files(source: Source) -> dict:
-    step = max(1, len(source.clips) // FILES_LOOKED_AT)
-    chosen = source.clips[::step][:FILES_LOOKED_AT]
+    count = min(len(source.clips), FILES_LOOKED_AT)
+    chosen = [source.clips[row] for row in np.linspace(0, len(source.clips) - 1, count).astype(int)]
     kinds = Counter(_kind(clip.path) for clip in chosen)
     return {"looked_at": len(chosen), "kinds": dict(kinds.most_common())}
 
@@ -85,10 +84,10 @@ def _files(source: Source) -> dict:
 def _kind(path: Path | PackedFile) -> str:
     """Format, rate and channels by the file's header."""
     try:
-        info = soundfile.info(str(path) if isinstance(path, Path) else io.BytesIO(path.read()))
-    except (soundfile.LibsndfileError, Damaged):  # rejected.csv has the reason
+        with opened(path) as file:
+            return f"{file.format}, {file.samplerate} Hz, {file.channels} channel{'s' if file.channels > 1 else ''}"
+    except Undecodable:  # rejected.csv has the reason
         return "unreadable"
-    return f"{info.format}, {info.samplerate} Hz, {info.channels} channel{'s' if info.channels > 1 else ''}"
 
 
 def _rejected(path: Path) -> dict[str, int]:

@@ -53,7 +53,7 @@ def decode(
         Undecodable: missing, not audio, too short, too long, digital silence, or NaN or
             infinity in it.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         blocks = _bounded(_resampled(file, sample_rate), sample_rate, max_seconds)
         waveform = np.concatenate([np.empty(0, np.float32), *blocks])
     peak = _usable_peak(waveform, sample_rate, min_seconds)
@@ -62,7 +62,7 @@ def decode(
 
 def sample_rate_of(path: Path) -> int:
     """The rate that an audio file has, in Hz; raises Undecodable as `decode` does."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return file.samplerate
 
 
@@ -88,7 +88,8 @@ def decode_into(slot: Path, path: Path | PackedFile, sample_rate: int, min_secon
 
 
 @contextmanager
-def _opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile]:
+def opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile]:
+    """Opens an audio file to be read on from its start; raises Undecodable where that cannot be."""
     _refuse_unreadable(path)
     try:
         with _Sequential(path if isinstance(path, Path) else io.BytesIO(path.read())) as file:

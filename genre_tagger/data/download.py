@@ -28,7 +28,12 @@ class _Broken(Exception):  # noqa: N818, an attempt that may be repeated
 
 
 def download(
-    urls: Sequence[str], directory: Path, *, say: Callable[[str], None], on_progress: OnBytes | None = None
+    urls: Sequence[str],
+    directory: Path,
+    *,
+    say: Callable[[str], None],
+    on_progress: OnBytes | None = None,
+    on_finished: Callable[[list[Path]], None] = lambda parts: None,
 ) -> list[Path]:
     """Downloads files into a directory, each under the last part of its address, if they fit on its disk.
 
@@ -39,6 +44,7 @@ def download(
         directory: made if missing.
         say: prints a line: how much disk is needed.
         on_progress: called with the number of bytes that are there and of all.
+        on_finished: called with the whole files before they get their names.
 
     Raises:
         UserError: the server has no such file or keeps failing, or the disk is too full or cannot be written.
@@ -57,6 +63,7 @@ def download(
 
             for number, (url, size, part) in enumerate(zip(urls, sizes, parts, strict=True)):
                 _fetch(session, url, size, part, partial(report, sum(sizes[:number])))
+        on_finished(parts)
         for part in parts:
             part.rename(part.with_suffix(""))
     return [part.with_suffix("") for part in parts]

@@ -20,7 +20,7 @@ def read_paths(listing: Table, column: str, root: Path) -> list[str]:
         if not cell:
             raise listing.error(row, column, "nothing", "the path of an audio file")
         name = Path(os.path.normpath(cell)).as_posix()
-        if not _stays_inside(name, root, resolve):
+        if not stays_inside(name, root, resolve):
             raise listing.error(row, column, repr(cell), f"a relative path that stays inside {root}")
         if name in seen:
             earlier = listing.lines[seen[name]]
@@ -29,7 +29,8 @@ def read_paths(listing: Table, column: str, root: Path) -> list[str]:
     return list(seen)
 
 
-def _stays_inside(name: str, root: Path, resolve: Callable[[Path], Path]) -> bool:
+def stays_inside(name: str, root: Path, resolve: Callable[[Path], Path] = Path.resolve) -> bool:
+    """Whether a relative path leads nowhere else, symbolic links followed."""
     if Path(name).is_absolute() or name.split("/")[0] in (".", ".."):
         return False
     path = root / name

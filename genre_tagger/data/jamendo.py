@@ -7,7 +7,7 @@ import numpy as np
 
 from genre_tagger.data.clips import Clip
 from genre_tagger.data.decode import MIN_SECONDS
-from genre_tagger.data.inside import read_paths
+from genre_tagger.data.inside import read_paths, stays_inside
 from genre_tagger.data.splitting import drawn_splits
 from genre_tagger.data.table import Table, read_rows
 from genre_tagger.errors import UserError
@@ -99,5 +99,5 @@ def _splits(tables: Tables, labels: np.ndarray, artists: Sequence[str], way: str
 
 def _audio(root: Path, name: str) -> Path:
     """The track, or its version of lower quality where only that is there."""
-    low = (root / name).with_suffix(".low.mp3")
-    return low if low.exists() else root / name
+    low = Path(name).with_suffix(".low.mp3").as_posix()
+    return root / (low if (root / low).exists() and stays_inside(low, root) else name)

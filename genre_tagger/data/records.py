@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from genre_tagger.data.archive import PackedFile
-from genre_tagger.data.card import write_card
+from genre_tagger.data.card import CARD_NAME, write_card
 from genre_tagger.data.clips import Source
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.data.decode_pool import SCRATCH_PREFIX, decode_many
@@ -49,6 +49,8 @@ def prepare(
     with storage_errors(directory):
         if (directory / MANIFEST_NAME).exists():
             _refuse_other_data(directory, digest)
+            if not (directory / CARD_NAME).exists():  # killed just before
+                write_card(source, read_manifest(directory))
             return read_manifest(directory)
         directory.mkdir(parents=True, exist_ok=True)
         with locked(directory):

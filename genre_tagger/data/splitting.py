@@ -16,9 +16,15 @@ TEST_SHARE, VALID_SHARE = 0.2, 0.1
 def drawn_splits(table: Path, labels: np.ndarray, groups: Sequence[str], way: str, seed: int) -> list[str]:
     """`group_splits` or, for the way `stratified`, `stratified_splits`; errors name the table."""
     try:
-        return stratified_splits(labels, groups, seed) if way == "stratified" else group_splits(groups, seed)
+        splits = stratified_splits(labels, groups, seed) if way == "stratified" else group_splits(groups, seed)
     except UserError as error:
         raise UserError(f"{table}: {error}") from None
+    if empty := [split for split in SPLITS if split not in splits]:
+        raise UserError(
+            f"{table}: the draw of {len(set(groups))} groups left {empty[0]} empty; expected more groups, another "
+            "--data-seed or --split group"
+        )
+    return splits
 
 
 def group_splits(groups: Sequence[str], seed: int) -> list[str]:
@@ -53,6 +59,8 @@ def stratified_splits(labels: np.ndarray, groups: Sequence[str], seed: int) -> l
     names, group_of_clip = np.unique(np.array(groups, dtype=object).astype(str), return_inverse=True)
     present = np.zeros((len(names), labels.shape[1]), np.int8)
     np.maximum.at(present, group_of_clip, (labels == 1).astype(np.int8))
+    if present.shape[1] == 1:  # the stratifier takes a single column for another kind of problem
+        present = np.hstack([present, 1 - present])
     splits = np.full(len(names), "train", dtype=object)
     rest, test = _deal(np.arange(len(names)), present, TEST_SHARE, seed)
     _, valid = _deal(rest, present, VALID_SHARE / (1 - TEST_SHARE), seed)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from genre_tagger.data import archive
 from genre_tagger.data.archive import Damaged, JoinedFile, open_archive
 from genre_tagger.data.decode import Undecodable, decode
 from genre_tagger.errors import UserError
@@ -26,9 +27,9 @@ MEMBERS = {f"{n % 3}/{n}.mp3": tone_mp3() + bytes(n) for n in range(30)}
 
 def archive_bytes(members=MEMBERS, compression=zipfile.ZIP_STORED) -> bytes:
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", compression) as archive:
+    with zipfile.ZipFile(content, "w", compression) as packed:
         for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data, compression)
+            packed.writestr(zipfile.ZipInfo(name), data, compression)
     return content.getvalue()
 
 
@@ -113,3 +114,10 @@ def test_a_missing_part_is_named(tmp_path: Path):
     paths[1].unlink()
     with pytest.raises(UserError, match=r"mp3.zip.002: no such file, expected a part of the archive"):
         open_archive(paths)
+
+
+def test_a_member_too_large_for_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 1000)
+    packed = open_archive(write_parts(tmp_path / "parts", archive_bytes()))["0/0.mp3"]
+    with pytest.raises(Damaged, match="bytes in its archive, expected at most 1,000"):
+        packed.read()

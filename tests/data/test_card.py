@@ -19,8 +19,9 @@ def prepared(tmp_path_factory, shared_music_folder) -> Path:
     for number in (1, 2):
         soundfile.write(root / f"short{number}.wav", np.full(100 * number, 0.5), 12_000)
     (root / "text.mp3").write_text("no music")
+    (root / "bare.raw").write_bytes(bytes(1000))
     with (root / "tags.csv").open("a") as table:
-        table.writelines(f"{name},1,0,train,{name}\n" for name in ("short1.wav", "short2.wav", "text.mp3"))
+        table.writelines(f"{name},1,0,train,{name}\n" for name in ("short1.wav", "short2.wav", "text.mp3", "bare.raw"))
     return prepare(FolderSource(root, split="column"), 12_000, root.parent / "out", workers=1).directory
 
 
@@ -38,13 +39,14 @@ def test_the_numbers(prepared: Path):
     assert card["splits"]["train"]["groups"] == 3
     assert card["seconds"]["0%"] == pytest.approx(0.5, abs=0.05)
     assert card["seconds"]["100%"] == pytest.approx(1.5, abs=0.05)
-    assert card["files"]["looked_at"] == 15
+    assert card["files"]["looked_at"] == 16
     kinds = card["files"]["kinds"]
     assert kinds["WAV, 12000 Hz, 1 channel"] == 3
-    assert (kinds["MP3, 48000 Hz, 2 channels"], kinds["unreadable"]) == (1, 1)
+    assert (kinds["MP3, 48000 Hz, 2 channels"], kinds["unreadable"]) == (1, 2)
     assert card["rejected"] == {
         "only N s long, expected at least N s": 2,
         "cannot be decoded: no audio found in it": 1,
+        "cannot be decoded: raw samples without a header": 1,
     }
     assert card["protocol"] == "column"
 
@@ -54,3 +56,10 @@ def test_the_picture_is_a_png_of_its_size(prepared: Path):
 
     height, width, _ = imread(prepared / "dataset.png").shape
     assert (width, height) == (1800, 900)
+
+
+def test_a_card_that_a_killed_run_did_not_write_comes_with_the_next(prepared: Path):
+    card = (prepared / "dataset.json").read_text()
+    (prepared / "dataset.json").unlink()
+    prepare(FolderSource(prepared.parent / "music", split="column"), 12_000, prepared, workers=1)
+    assert (prepared / "dataset.json").read_text() == card

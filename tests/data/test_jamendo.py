@@ -62,6 +62,17 @@ def test_tracks_of_lower_quality_will_do(tmp_path: Path):
     assert paths["12/12.mp3"] == tmp_path / "12/12.mp3"
 
 
+def test_a_track_of_lower_quality_outside_the_folder_will_not(tmp_path: Path):
+    root = tmp_path / "root"
+    root.mkdir()
+    table = write_three(root)
+    (tmp_path / "secret.mp3").touch()
+    (root / "48").mkdir()
+    (root / "48/948.low.mp3").symlink_to(tmp_path / "secret.mp3")
+    paths = {clip.id: clip.path for clip in JamendoSource(root, table).clips}
+    assert paths["48/948.mp3"] == root / "48/948.mp3"
+
+
 @pytest.mark.parametrize("way", [None, "group", "stratified"])
 def test_one_table_is_split_by_artist(tmp_path: Path, way):
     tags = ("a", "b", "c")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from genre_tagger.data.folder import FolderSource
-from genre_tagger.data.splitting import group_splits, stratified_splits
+from genre_tagger.data.splitting import drawn_splits, group_splits, stratified_splits
 from genre_tagger.errors import UserError
 
 TARGET = {"train": 0.7, "valid": 0.1, "test": 0.2}
@@ -73,3 +73,18 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path):
     write_table(tmp_path, splits=False)
     with pytest.raises(UserError, match=r"tags.csv, line 1: found no column 'split', expected one for --split column"):
         FolderSource(tmp_path, split="column")
+
+
+def test_one_tag_is_stratified_too():
+    groups = [f"g{number}" for number in range(100)]
+    labels = (np.arange(100)[:, None] % 4 == 0).astype(np.int8)
+    splits = np.array(stratified_splits(labels, groups, 0))
+    for split, share in (("train", 0.7), ("valid", 0.1), ("test", 0.2)):
+        assert labels[splits == split].mean() == pytest.approx(0.25, abs=0.06), split
+        assert (splits == split).mean() == pytest.approx(share, abs=0.03), split
+
+
+def test_a_draw_that_leaves_a_split_empty_is_refused():
+    labels = np.eye(3, dtype=np.int8)
+    with pytest.raises(UserError, match="left valid empty; expected more groups"):
+        drawn_splits(Path("tags.csv"), labels, ["a", "b", "c"], "stratified", 0)

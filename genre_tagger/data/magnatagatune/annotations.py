@@ -45,8 +45,12 @@ class Annotations:
         return Annotations(self.clips[rows].reset_index(drop=True), self.tags, self.labels[rows])
 
 
-def read_annotations(root: Path) -> Annotations:
+def read_annotations(root: Path, audio: Path | None = None) -> Annotations:
     """Reads `annotations_final.csv` and `clip_info_final.csv`.
+
+    Args:
+        root: folder of the tables.
+        audio: folder that the clips' paths must stay in, `root` by default.
 
     Raises:
         UserError: a table that is missing or not in the dataset's format, a doubled clip id or path, a clip that
@@ -60,7 +64,7 @@ def read_annotations(root: Path) -> Annotations:
         )
     tags = listing.columns[1:-1]
     ids = _read_ids(listing)
-    paths = read_paths(listing, MP3_PATH, root)
+    paths = read_paths(listing, MP3_PATH, audio or root)
     _check_folders(listing, paths)
     clips = pd.DataFrame({"path": paths, "folder": [path.split("/")[0] for path in paths]})
     clips["song"] = [_SEGMENT.sub("", path) for path in paths]

@@ -59,8 +59,8 @@ def fetch_missing(root: Path, mirror: str | None, on_progress: OnBytes | None, s
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with locked(root):
-            paths = download([f"{base}/{name}" for name in names], root, say=say, on_progress=on_progress)
-            _note(root, base, paths)
+            urls = [f"{base}/{name}" for name in names]
+            download(urls, root, say=say, on_progress=on_progress, on_finished=lambda parts: _note(root, base, parts))
 
 
 def _check_noted_sizes(root: Path) -> None:
@@ -73,14 +73,11 @@ def _check_noted_sizes(root: Path) -> None:
             )
 
 
-def _note(root: Path, base: str, paths: list[Path]) -> None:
+def _note(root: Path, base: str, parts: list[Path]) -> None:
     notes = _notes(root)
-    for path in paths:
-        notes[path.name] = {
-            "url": f"{base}/{path.name}",
-            "bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
-        }
+    for part in parts:
+        name = part.with_suffix("").name
+        notes[name] = {"url": f"{base}/{name}", "bytes": part.stat().st_size, "sha256": sha256_of(part)}
     with replacing(root / NOTES_NAME) as unfinished:
         unfinished.write_text(json.dumps(notes, indent=1), encoding="utf-8")
 

@@ -31,9 +31,9 @@ class MagnaTagATuneSource:
     clip_seconds = 29.12
 
     def __init__(self, root: Path, protocol: str = "standard", group: str = "song", seed: int = 0) -> None:
-        annotations = read_annotations(root)
-        cut = PROTOCOLS[protocol](annotations, seed)
         tree = unpacked_tree(root)
+        annotations = read_annotations(root, tree)
+        cut = PROTOCOLS[protocol](annotations, seed)
         packed = {} if tree else open_archive(archive_parts(root))
         found = _files_of(tree) if tree else packed.keys()
         self.protocol = protocol

@@ -276,9 +276,14 @@ def test_mistakes_in_the_tables_are_one_line(packed: Path, name: str, change, me
     assert "\n" not in str(caught.value)
 
 
-def test_a_link_out_of_the_tree_is_refused(make_dataset, tmp_path: Path, parts):
+@pytest.mark.parametrize("place", ["", "mp3"])
+def test_a_link_out_of_the_tree_is_refused(make_dataset, tmp_path: Path, parts, place):
     root = make_dataset(parts[0])
+    if place:
+        (root / place).mkdir()
+        for folder in "0123456789abcdef":
+            (root / folder).rename(root / place / folder)
     (tmp_path / "elsewhere.mp3").write_bytes(b"x")
-    (root / "c/cid-fourth-01-five-0-29.mp3").symlink_to(tmp_path / "elsewhere.mp3")
+    (root / place / "c/cid-fourth-01-five-0-29.mp3").symlink_to(tmp_path / "elsewhere.mp3")
     with pytest.raises(UserError, match=r"line 7, column 'mp3_path': found 'c/cid.*stays inside"):
         MagnaTagATuneSource(root)
