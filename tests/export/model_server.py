@@ -58,7 +58,7 @@ class ModelServer:
             scores = [0.0] * len(TAGS) if error else probabilities(level)
             order = sorted(range(len(TAGS)), key=lambda tag: -scores[tag])[:5]
             outputs["probabilities"].append(scores)
-            outputs["top_tags"].append([TAGS[tag] for tag in order])
+            outputs["top_tags"].append(["" if error else TAGS[tag] for tag in order])
             outputs["top_scores"].append([scores[tag] for tag in order])
             outputs["error"].append(error)
         return outputs
@@ -68,7 +68,7 @@ def _level(item: bytes):
     with wave.open(io.BytesIO(item)) as file:
         assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
         level, _ = _raw_level(file.readframes(file.getnframes()))
-    return level, "the server dislikes it" if level > 0.95 else ""
+    return level, "the server dislikes it" if level > 0.95 else "" if level else "digital silence"
 
 
 def _raw_level(item: bytes):

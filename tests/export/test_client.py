@@ -130,6 +130,26 @@ def test_a_long_file_is_split_and_averaged(server, tmp_path):
     assert tags == pytest.approx({tag: means[tag] for tag in tags}, abs=2 * STEP)
 
 
+def test_silent_pieces_of_a_long_file_are_left_out(server, tmp_path):
+    samples = np.repeat(np.array((0.2, 0, 0.4)) * 32768, 401 * 12_000).astype(np.int16)
+    soundfile.write(tmp_path / "long.wav", samples, 12_000)
+    tags = Client(server.address).tag(tmp_path / "long.wav")
+    means = dict(zip(TAGS, np.mean([probabilities(level) for level in (0.2, 0.4)], axis=0), strict=True))
+    assert tags == pytest.approx({tag: means[tag] for tag in tags}, abs=2 * STEP)
+    assert len(tags) == 5
+
+
+def test_a_long_file_is_refused_when_all_its_pieces_are(server, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.full(601 * 12_000, 32_000, np.int16), 12_000)
+    with pytest.raises(Undecodable, match="the server dislikes it"):
+        Client(server.address).tag(tmp_path / "long.wav")
+
+
+def test_an_item_with_an_error_has_no_top_tags(server, tmp_path):
+    (answer,) = Client(server.address).predict("wav", [tone(tmp_path / "bad.wav", 0.99).read_bytes()])
+    assert (answer.error, answer.top) == ("the server dislikes it", {})
+
+
 def test_files_without_usable_audio_do_not_stop_the_others(server, tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
     files = [tmp_path / "text.wav", tone(tmp_path / "a.wav", 0.5), tone(tmp_path / "b.wav", 0.96), tmp_path / "none"]
