@@ -48,7 +48,7 @@ class Client:
         server: HOST:PORT or grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST.
         model: its name on the server.
         label: a version label (`stable`); the newest version by default.
-        timeout_seconds: for each attempt of a request.
+        timeout_seconds: for each attempt of a request, from its first byte to the answer's last.
         attempts: of a request, the first included.
         first_wait_seconds: bound of the first wait; the next are twice as long each, 8 s at most.
 

@@ -1,7 +1,10 @@
 """How the client reaches a model server: TensorFlow Serving's REST and gRPC interfaces, behind one method."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooSlow
+from threading import Thread
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -62,10 +65,17 @@ class RestTransport:
 
         encoded = [{"b64": base64.b64encode(item).decode("ascii")} for item in audio]
         body = {"signature_name": signature, "inputs": {INPUT: encoded}}
+
+        def post():
+            # Counts each read anew: it only ends the thread of a silent server, some time after the deadline of all.
+            return self._session.post(self._url, json=body, timeout=timeout_seconds + 1, allow_redirects=False)
+
         try:
-            response = self._session.post(self._url, json=body, timeout=timeout_seconds, allow_redirects=False)
-        except requests.ReadTimeout:
+            response = _within(timeout_seconds, post)
+        except TooSlow:
             raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
+        except requests.exceptions.SSLError as error:
+            raise UserError(f"{self._server}: {_cause(error)}") from None
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise Busy(_cause(error)) from None
         except requests.RequestException as error:
@@ -118,6 +128,20 @@ class GrpcTransport:
         tensor.tensor_shape.dim.add(size=len(audio))
         tensor.string_val.extend(audio)
         return request
+
+
+def _within(seconds: float, function: Callable[[], Any]) -> Any:
+    """Calls a function in a thread of its own, and waits no longer; raises TooSlow."""
+    outcome = Future()
+
+    def call() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=call, daemon=True).start()
+    return outcome.result(seconds)
 
 
 def _has_host(url: str) -> bool:

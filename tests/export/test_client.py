@@ -15,7 +15,20 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from model_server import BROKEN, BUSY, FINE, REFUSE, SLOW, SLOW_SECONDS, TAGS, GrpcServer, RestServer, probabilities
+from model_server import (
+    BROKEN,
+    BUSY,
+    DRIP,
+    FINE,
+    REFUSE,
+    SLOW,
+    SLOW_SECONDS,
+    STALL,
+    TAGS,
+    GrpcServer,
+    RestServer,
+    probabilities,
+)
 from typer.testing import CliRunner
 
 from genre_tagger.cli import app, main
@@ -189,6 +202,27 @@ def test_other_failures_are_not_repeated(server, patient, tmp_path, mood, messag
         patient(server, timeout_seconds=0.2 if mood == SLOW else 60).tag(tone(tmp_path / "a.wav", 0.5))
     assert server.address in str(failure.value)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("mood", [STALL, DRIP], ids=["stall", "drip"])
+def test_the_timeout_is_for_the_whole_request(patient, mood):
+    server = RestServer()
+    server.script.append(mood)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"no answer within 0\.3 s"):
+        patient(server, timeout_seconds=0.3).predict("pcm16", [b"ab"])
+    assert time.monotonic() - started < 2 * SLOW_SECONDS
+    assert len(server.requests) == 1
+    server.stop()
+
+
+def test_a_server_without_tls_is_not_asked_again(patient):
+    server = RestServer()
+    server.address = server.address.replace("http:", "https:")
+    with pytest.raises(UserError, match=r"https://.*SSL") as failure:
+        patient(server).predict("pcm16", [b"ab"])
+    assert "attempts" not in str(failure.value)
+    server.stop()
 
 
 def test_slow_is_fine_within_the_timeout(server, tmp_path):
