@@ -17,6 +17,7 @@ from genre_tagger.export.pieces import Piece, batches_of, pieces_of
 from genre_tagger.export.transport import Busy, open_transport
 
 MAX_WAIT_SECONDS = 8.0
+MAX_TIMEOUT_SECONDS = 86_400.0  # sockets and gRPC overflow on what is meant as forever
 SCORE_TOLERANCE = 1e-4
 
 Result = TypeVar("Result")
@@ -53,7 +54,7 @@ class Client:
         first_wait_seconds: bound of the first wait; the next are twice as long each, 8 s at most.
 
     Raises:
-        UserError: the address has none of these forms.
+        UserError: the address has none of these forms, or the timeout is not within a day.
     """
 
     def __init__(
@@ -66,11 +67,25 @@ class Client:
         attempts: int = 6,
         first_wait_seconds: float = 0.5,
     ):
+        if not 0 < timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise UserError(
+                f"timeout_seconds: found {timeout_seconds}, expected over 0 and at most {MAX_TIMEOUT_SECONDS:g}"
+            )
         self.server = server
         self._transport = open_transport(server, model, label)
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
         self._first_wait_seconds = first_wait_seconds
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; the end of a `with` does it too."""
+        self._transport.close()
 
     def tag(self, path: Path) -> dict[str, float]:
         """The top tags of an audio file with their probabilities, the highest first.

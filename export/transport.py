@@ -30,6 +30,9 @@ class Transport(Protocol):
             UserError: the server refuses, is too slow, or answers with something else.
         """
 
+    def close(self) -> None:
+        """Closes the connections."""
+
 
 def open_transport(server: str, model: str, label: str | None) -> Transport:
     """The transport for an address; nothing is sent yet.
@@ -86,6 +89,10 @@ class RestTransport:
             raise UserError(f"{self._server}: HTTP {response.status_code}: {_error_of(response)}")
         return _outputs_of(response, self._server)
 
+    def close(self) -> None:
+        """See Transport."""
+        self._session.close()
+
 
 class GrpcTransport:
     """TensorFlow Serving's gRPC interface, `PredictionService.Predict`.
@@ -98,7 +105,8 @@ class GrpcTransport:
         from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
         self._server, self._model, self._label = server, model, label
-        self._stub = PredictionServiceStub(grpc.insecure_channel(target))
+        self._channel = grpc.insecure_channel(target)
+        self._stub = PredictionServiceStub(self._channel)
 
     def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
         """See Transport."""
@@ -113,6 +121,10 @@ class GrpcTransport:
                 raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
             raise UserError(f"{self._server}: {error.code().name}: {error.details()}") from None
         return {name: _array(tensor, name, self._server) for name, tensor in response.outputs.items()}
+
+    def close(self) -> None:
+        """See Transport."""
+        self._channel.close()
 
     def _request(self, signature: str, audio: Sequence[bytes]):
         from tensorflow.core.framework.types_pb2 import DT_STRING

@@ -339,6 +339,21 @@ def test_other_addresses_are_refused(address):
         Client(address)
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 86_401])
+def test_timeouts_beyond_a_day_are_refused(seconds):
+    with pytest.raises(UserError, match="timeout_seconds: found"):
+        Client("localhost:8500", timeout_seconds=seconds)
+
+
+def test_a_closed_client_asks_no_more():
+    server = GrpcServer()
+    with Client(server.address) as client:
+        client.predict("pcm16", [b"ab"])
+    with pytest.raises(ValueError, match="closed channel"):
+        client.predict("pcm16", [b"ab"])
+    server.stop()
+
+
 def test_rest_needs_no_tensorflow():
     code = (
         "import sys; from genre_tagger.export.client import Client; Client('http://localhost:8501')\n"
@@ -410,6 +425,8 @@ def test_the_command_names_broken_files_at_the_end(server, tmp_path):
         (["--server", "localhost:1", "--top", "6", "a.wav"], r"--top: found 6, expected 5 at most"),
         (["--server", "localhost:1", "none.wav"], r"none\.wav: no such file"),
         (["--model", "x", "run", "a.wav"], r"--model: goes with --server"),
+        (["--timeout", "5", "run", "a.wav"], r"--timeout: goes with --server"),
+        (["--server", "", "a.wav"], r"--server: found '', expected HOST:PORT"),
         (["run"], r"tag: found run alone, expected a run directory and audio files"),
     ],
 )
