@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._common import TABLE_WIDTH
-from benchmarks.cost import ask, wav
+from benchmarks.cost import ask, samples_of, wav
 from genre_tagger.data.dataset import Dataset, LabelledClips
 from genre_tagger.data.manifest import read_manifest
 from genre_tagger.evaluation.metrics import compute_metrics
@@ -53,13 +53,6 @@ def compared(model, clips: LabelledClips, rate: int, file_hz: int) -> tuple[np.n
     by_graph = np.stack([ask(model, "wav", [file]) for file in files])
     by_soxr = np.stack([ask(model, "wav", [at_rate(file, rate)]) for file in files])
     return by_graph, by_soxr
-
-
-def samples_of(clips: LabelledClips) -> list[np.ndarray]:
-    """int16 samples of the clips, in the order of their labels."""
-    entries = clips.reader.entries(None).map(clips.reader.load).as_numpy_iterator()
-    samples = {int(index): pcm for pcm, _, index in entries}
-    return [samples[int(number)] for number in clips.numbers]
 
 
 def at_rate(file: bytes, rate: int) -> bytes:
