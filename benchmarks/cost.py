@@ -65,16 +65,21 @@ def main() -> None:
 
 def joined_groups(clips: LabelledClips) -> list[Track]:
     """One track for each group."""
-    samples = {
-        int(index): pcm for pcm, _, index in clips.reader.entries(None).map(clips.reader.load).as_numpy_iterator()
-    }
+    samples = samples_of(clips)
     tracks = []
     for group in np.unique(clips.groups):
         rows = np.flatnonzero(clips.groups == group)
         labels = clips.labels[rows].max(axis=0)
         labels[(clips.labels[rows] < 0).any(axis=0)] = -1
-        tracks.append(Track(np.concatenate([samples[int(clips.numbers[row])] for row in rows]), labels))
+        tracks.append(Track(np.concatenate([samples[row] for row in rows]), labels))
     return tracks
+
+
+def samples_of(clips: LabelledClips) -> list[np.ndarray]:
+    """int16 samples of the clips, in the order of their labels."""
+    loaded = clips.reader.load(clips.reader.entries(None)).as_numpy_iterator()
+    samples = {int(index): pcm for pcm, _, index in loaded}
+    return [samples[int(number)] for number in clips.numbers]
 
 
 def requests(config: Config) -> dict[str, Callable[[Track], Request]]:

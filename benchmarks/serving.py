@@ -12,7 +12,6 @@ import ctypes
 import io
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -110,8 +109,8 @@ def measure(directory: Path, config: Config, repeats: int) -> dict[str, float]:
     figures["first answer, serving_default"] = seconds(calls["serving_default"])
     for name, call in calls.items():
         call()
-        times = sorted(1000 * seconds(call) for _ in range(repeats))
-        figures |= {f"{name} p50": statistics.median(times), f"{name} p99": times[int(0.99 * len(times))]}
+        times = [1000 * seconds(call) for _ in range(repeats)]
+        figures |= {f"{name} p{percent}": float(np.percentile(times, percent)) for percent in (50, 99)}
     for size in BATCHES:
         (median,) = medians(5, partial(loaded.signatures["serving_default"], waveform=tf.constant(clips[:size])))
         figures[f"throughput, batch {size}"] = size / median

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genre_tagger.config import Config
-from genre_tagger.export.contract import WAV_MAX_SECONDS, WAV_RATES_HZ
+from genre_tagger.export.contract import THRESHOLDS_NAME, WAV_MAX_SECONDS, WAV_RATES_HZ
 from genre_tagger.export.thresholds import Thresholds
 
 DEMO_LICENCE = (
@@ -24,6 +24,7 @@ def model_card(
     environment: Mapping[str, Any],
     thresholds: Thresholds,
     licence: str | None,
+    is_onnx: bool = False,
 ) -> str:
     """The card as Markdown.
 
@@ -34,27 +35,31 @@ def model_card(
         data, metrics, environment: content of the run's `data.json`, `metrics.json` and `environment.json`.
         thresholds: of the version.
         licence: of the training audio, as the user states it.
+        is_onnx: the version has windows in, probabilities out and no signatures.
     """
     sections = {
-        "Takes and gives": _interface(config, tags),
+        "Takes and gives": _interface(config, tags, is_onnx),
         "Training data": _data(data, licence),
-        "Protocol": _protocol(config, metrics),
+        "Protocol": _protocol(config, metrics, is_onnx),
         "Metrics": _metrics(metrics),
-        "Thresholds": _thresholds(thresholds),
+        "Thresholds": _thresholds(config, thresholds, is_onnx),
         "Features": _features(config),
-        "Limits": _limits(config, metrics),
+        "Limits": _limits(config, metrics, is_onnx),
         "Made with": _versions(environment),
     }
     return f"# {title}\n" + "".join(f"\n## {name}\n\n{text}\n" for name, text in sections.items())
 
 
-def _interface(config: Config, tags: tuple[str, ...]) -> str:
+def _interface(config: Config, tags: tuple[str, ...], is_onnx: bool) -> str:
     rates = ", ".join(str(rate) for rate in WAV_RATES_HZ)
+    files = (
+        f"or whole WAV files (PCM of 16, 24 or 32 bits or 32-bit float, mono or stereo, {rates} Hz, up to "
+        f"{WAV_MAX_SECONDS} s)"
+    )
     return _items(
         f"windows of {config.window.seconds:g} s ({config.window_samples} samples), mono, "
         f"{config.frontend.sample_rate} Hz, full scale 1",
-        f"or whole WAV files (PCM of 16, 24 or 32 bits or 32-bit float, mono or stereo, {rates} Hz, up to "
-        f"{WAV_MAX_SECONDS} s)",
+        *([] if is_onnx else [files]),
         f"probabilities of {len(tags)} tags, each on its own: {', '.join(tags)}",
     )
 
@@ -69,15 +74,15 @@ def _data(data: Mapping[str, Any], licence: str | None) -> str:
     )
 
 
-def _protocol(config: Config, metrics: Mapping[str, Any]) -> str:
+def _protocol(config: Config, metrics: Mapping[str, Any], is_onnx: bool) -> str:
+    all_windows = "" if is_onnx else "; the signature `wav` always takes all"
     named = metrics.get("protocol")
     return _items(
         f"protocol {named} of the data" if named else "splits keep a group (song, album or artist) on one side",
         "the best epoch was chosen by macro ROC-AUC on the validation clips",
         f"metrics on {metrics['clips']} {metrics['split']} clips of {metrics['groups']} groups; unknown labels count "
         "nowhere",
-        f"scored windows of a clip: {config.window.evaluate}, pooled by {config.window.pooling}; the signature `wav` "
-        "always takes all",
+        f"scored windows of a clip: {config.window.evaluate}, pooled by {config.window.pooling}{all_windows}",
     )
 
 
@@ -99,13 +104,17 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _thresholds(thresholds: Thresholds) -> str:
+def _thresholds(config: Config, thresholds: Thresholds, is_onnx: bool) -> str:
     shared = ", ".join(thresholds.from_all_tags) or "none"
-    return (
-        f"Chosen for {thresholds.objective} on the {thresholds.split} clips, in `assets/thresholds.json`. Fewer than "
+    file = THRESHOLDS_NAME if is_onnx else f"assets/{THRESHOLDS_NAME}"
+    text = (
+        f"Chosen for {thresholds.objective} on the {thresholds.split} clips, in `{file}`. Fewer than "
         f"{thresholds.min_positives} positives or negatives there, so with the threshold of all tags "
         f"({thresholds.all_tags:.3f}): {shared}."
     )
+    if is_onnx or config.window.evaluate == "all":
+        return text
+    return f"{text} Chosen on one window a clip: `wav`, which takes all, may want others on clips longer than a window."
 
 
 def _features(config: Config) -> str:
@@ -118,12 +127,14 @@ def _features(config: Config) -> str:
     )
 
 
-def _limits(config: Config, metrics: Mapping[str, Any]) -> str:
+def _limits(config: Config, metrics: Mapping[str, Any], is_onnx: bool) -> str:
     limits = [
         "a probability says how sure the model is on music like its training data; on other music it may be wrong and "
         "sure",
-        f"nothing above {config.frontend.sample_rate // 2} Hz is heard; stereo is mixed to mono",
-        "silence, NaN and files shorter than 0.1 s are refused with an `error`",
+        f"nothing above {config.frontend.sample_rate // 2} Hz is heard",
+        "silence and NaN are not refused: look for them before you ask"
+        if is_onnx
+        else "stereo is mixed to mono; silence, NaN and files shorter than 0.1 s are refused with an `error`",
     ]
     if metrics["left_out"]:
         limits.append(f"never measured, for want of positives or negatives: {', '.join(metrics['left_out'])}")

@@ -17,6 +17,7 @@ from genre_tagger.export.pieces import Piece, batches_of, pieces_of
 from genre_tagger.export.transport import Busy, open_transport
 
 MAX_WAIT_SECONDS = 8.0
+MAX_TIMEOUT_SECONDS = 86_400.0  # sockets and gRPC overflow on what is meant as forever
 SCORE_TOLERANCE = 1e-4
 
 Result = TypeVar("Result")
@@ -29,7 +30,7 @@ class Answer:
     Attributes:
         error: why there are no scores; empty when there are.
         probabilities: float32 [tags], zeros where there is an error.
-        top: the highest of them with their names, the highest first.
+        top: the highest of them with their names, the highest first; empty where there is an error.
     """
 
     error: str
@@ -48,12 +49,12 @@ class Client:
         server: HOST:PORT or grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST.
         model: its name on the server.
         label: a version label (`stable`); the newest version by default.
-        timeout_seconds: for each attempt of a request.
+        timeout_seconds: for each attempt of a request, from its first byte to the answer's last.
         attempts: of a request, the first included.
         first_wait_seconds: bound of the first wait; the next are twice as long each, 8 s at most.
 
     Raises:
-        UserError: the address has none of these forms.
+        UserError: the address has none of these forms, or the timeout is not within a day.
     """
 
     def __init__(
@@ -66,11 +67,25 @@ class Client:
         attempts: int = 6,
         first_wait_seconds: float = 0.5,
     ):
+        if not 0 < timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise UserError(
+                f"timeout_seconds: found {timeout_seconds}, expected over 0 and at most {MAX_TIMEOUT_SECONDS:g}"
+            )
         self.server = server
         self._transport = open_transport(server, model, label)
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
         self._first_wait_seconds = first_wait_seconds
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; the end of a `with` does it too."""
+        self._transport.close()
 
     def tag(self, path: Path) -> dict[str, float]:
         """The top tags of an audio file with their probabilities, the highest first.
@@ -87,8 +102,9 @@ class Client:
     def tag_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, float] | Undecodable]]:
         """Top tags of many files, or why there are none, in their order; several files go in a request.
 
-        A file of over 10 minutes is sent in equal pieces whose probabilities are averaged by duration. Only names that
-        the server gave are known: a tag among the first five of no piece is not among the file's.
+        A file of over 10 minutes is sent in equal pieces whose probabilities are averaged by duration, whatever the
+        run's pooling; pieces that the server refuses (silent ones) are left out. Only names that the server gave are
+        known: a tag among the first five of no piece is not among the file's.
 
         Raises:
             UserError: the server cannot be reached, refuses or answers nonsense.
@@ -135,14 +151,15 @@ class Client:
 
 
 def _merged(answered: Sequence[tuple[Piece, Answer]]) -> dict[str, float] | Undecodable:
-    """One file's tags from those of its pieces."""
-    if errors := [answer.error for _, answer in answered if answer.error]:
-        return Undecodable(errors[0])
-    if len(answered) == 1:
-        return answered[0][1].top
-    weights = [piece.samples for piece, _ in answered]
-    means = np.average([answer.probabilities for _, answer in answered], axis=0, weights=weights)
-    tag_of = {tag: name for _, answer in answered for tag, name in zip(_ranking(answer), answer.top, strict=False)}
+    """One file's tags from those of its pieces; a song may be silent for 10 minutes, so some may be refused."""
+    heard = [(piece, answer) for piece, answer in answered if not answer.error]
+    if not heard:
+        return Undecodable(answered[0][1].error)
+    if len(heard) == 1:
+        return heard[0][1].top
+    weights = [piece.samples for piece, _ in heard]
+    means = np.average([answer.probabilities for _, answer in heard], axis=0, weights=weights)
+    tag_of = {tag: name for _, answer in heard for tag, name in zip(_ranking(answer), answer.top, strict=False)}
     ranked = sorted(tag_of, key=lambda tag: -means[tag])[:TOP_TAGS]
     return {tag_of[tag]: float(means[tag]) for tag in ranked}
 
@@ -167,5 +184,5 @@ def _answers(outputs: dict[str, Any], count: int) -> list[Answer]:
     highest = -np.sort(-probabilities, axis=1)[:, : scores.shape[1]]
     if not np.allclose(highest, scores, atol=SCORE_TOLERANCE):
         raise ValueError("top_scores that are not the highest probabilities")
-    tops = [dict(zip(row.tolist(), values.tolist(), strict=True)) for row, values in zip(names, scores, strict=True)]
-    return [Answer(*item) for item in zip(errors.tolist(), probabilities, tops, strict=True)]
+    rows = zip(errors.tolist(), probabilities, names.tolist(), scores.tolist(), strict=True)
+    return [Answer(error, row, {} if error else dict(zip(*top, strict=True))) for error, row, *top in rows]

@@ -153,7 +153,7 @@ class ServedTagger(tf.Module):
 
 
 def _without_bad_items(waveform) -> tuple[tf.Tensor, tf.Tensor]:
-    """Zeros in place of items that are not finite or silent, and the errors [batch]."""
+    """Zeros in place of items that are not finite, silent or absurdly loud, and the errors [batch]."""
     error = sample_error(waveform, tf.reduce_all(tf.math.is_finite(waveform), axis=1))
     return _zero_where_bad(waveform, error), error
 
@@ -163,5 +163,10 @@ def _zero_where_bad(values, error) -> tf.Tensor:
 
 
 def _one_by_one(function, audio, kinds) -> tuple[tf.Tensor, ...]:
-    """The function of each file, one file after the other, so that a batch takes no more memory than its longest."""
-    return tf.map_fn(function, audio, fn_output_signature=kinds, parallel_iterations=1)
+    """The function of each file, one file after the other, so that a batch takes no more memory than its longest.
+
+    A server fills a batch up to the next allowed size with copies of an item, which must not cost a file each.
+    """
+    files, places = tf.unique(audio)
+    answers = tf.map_fn(function, files, fn_output_signature=kinds, parallel_iterations=1)
+    return tuple(tf.gather(answer, places) for answer in answers)

@@ -79,8 +79,8 @@ def _objective(name: str) -> Choose:
     if name == "youden":
         return _best_youden
     match = re.fullmatch(r"precision:(0?\.\d+|1(\.0*)?)", name)
-    if not match:
-        raise UserError(f"--objective: found {name!r}, expected f1, youden or precision:P with P from 0 to 1")
+    if not match or float(match[1]) == 0:
+        raise UserError(f"--objective: found {name!r}, expected f1, youden or precision:P with P over 0, at most 1")
     return lambda truth, scores: _most_recall(truth, scores, float(match[1]))
 
 

@@ -1,7 +1,10 @@
 """How the client reaches a model server: TensorFlow Serving's REST and gRPC interfaces, behind one method."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooSlow
+from threading import Thread
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +29,9 @@ class Transport(Protocol):
             Busy: worth another attempt.
             UserError: the server refuses, is too slow, or answers with something else.
         """
+
+    def close(self) -> None:
+        """Closes the connections."""
 
 
 def open_transport(server: str, model: str, label: str | None) -> Transport:
@@ -62,10 +68,17 @@ class RestTransport:
 
         encoded = [{"b64": base64.b64encode(item).decode("ascii")} for item in audio]
         body = {"signature_name": signature, "inputs": {INPUT: encoded}}
+
+        def post():
+            # Counts each read anew: it only ends the thread of a silent server, some time after the deadline of all.
+            return self._session.post(self._url, json=body, timeout=timeout_seconds + 1, allow_redirects=False)
+
         try:
-            response = self._session.post(self._url, json=body, timeout=timeout_seconds, allow_redirects=False)
-        except requests.ReadTimeout:
+            response = _within(timeout_seconds, post)
+        except TooSlow:
             raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
+        except requests.exceptions.SSLError as error:
+            raise UserError(f"{self._server}: {_cause(error)}") from None
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise Busy(_cause(error)) from None
         except requests.RequestException as error:
@@ -75,6 +88,10 @@ class RestTransport:
         if response.status_code != requests.codes.ok:
             raise UserError(f"{self._server}: HTTP {response.status_code}: {_error_of(response)}")
         return _outputs_of(response, self._server)
+
+    def close(self) -> None:
+        """See Transport."""
+        self._session.close()
 
 
 class GrpcTransport:
@@ -88,7 +105,8 @@ class GrpcTransport:
         from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
         self._server, self._model, self._label = server, model, label
-        self._stub = PredictionServiceStub(grpc.insecure_channel(target))
+        self._channel = grpc.insecure_channel(target)
+        self._stub = PredictionServiceStub(self._channel)
 
     def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
         """See Transport."""
@@ -104,6 +122,10 @@ class GrpcTransport:
             raise UserError(f"{self._server}: {error.code().name}: {error.details()}") from None
         return {name: _array(tensor, name, self._server) for name, tensor in response.outputs.items()}
 
+    def close(self) -> None:
+        """See Transport."""
+        self._channel.close()
+
     def _request(self, signature: str, audio: Sequence[bytes]):
         from tensorflow.core.framework.types_pb2 import DT_STRING
         from tensorflow_serving.apis.predict_pb2 import PredictRequest
@@ -118,6 +140,20 @@ class GrpcTransport:
         tensor.tensor_shape.dim.add(size=len(audio))
         tensor.string_val.extend(audio)
         return request
+
+
+def _within(seconds: float, function: Callable[[], Any]) -> Any:
+    """Calls a function in a thread of its own, and waits no longer; raises TooSlow."""
+    outcome = Future()
+
+    def call() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=call, daemon=True).start()
+    return outcome.result(seconds)
 
 
 def _has_host(url: str) -> bool:

@@ -13,7 +13,10 @@ from genre_tagger.export.wav import WavHeader, read_header, read_mono
 
 BLOCK_SECONDS = 10  # are decoded and resampled at a time, so that a long file is never whole in memory as floats
 
+MAX_PEAK = 2**31  # integers that nobody scaled stay below; far above it, powers in the spectrum overflow
+
 NOT_FINITE = "NaN or infinity among its samples"
+TOO_LOUD = f"samples above {MAX_PEAK}, expected a full scale of 1"
 SILENT = "digital silence"
 
 
@@ -21,7 +24,8 @@ def waveform_reader(target_hz: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf
     """A function of stock ops: bytes of a WAV file, a scalar string -> (waveform [samples] at `target_hz`, error).
 
     What `genre_tagger.data.decode` does to a file is done here too: the mean of the channels, resampled, clipped to
-    [-1, 1]; NaN and silence are refused. A refused file has no samples and a message, others an empty one.
+    [-1, 1]; NaN, silence and absurd peaks are refused. A refused file has no samples and a message, others an empty
+    one.
 
     Raises:
         UserError: the rate has no small ratio to those of WAV_RATES_HZ.
@@ -37,9 +41,9 @@ def waveform_reader(target_hz: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf
             for source_hz, resample in zip(WAV_RATES_HZ, filters, strict=True)
         ]
         samples, is_finite = tf.switch_case(header.rate_index, branches)
-        waveform = tf.clip_by_value(samples[: header_samples(header, target_hz)], -1, 1)
+        waveform = samples[: header_samples(header, target_hz)]
         error = tf.where(header.error == "", sample_error(waveform, is_finite), header.error)
-        return waveform[: tf.where(error == "", tf.size(waveform), 0)], error
+        return tf.clip_by_value(waveform, -1, 1)[: tf.where(error == "", tf.size(waveform), 0)], error
 
     return tf.function(read, input_signature=[tf.TensorSpec([], tf.string)])
 
@@ -52,13 +56,14 @@ def header_samples(header: WavHeader, target_hz: int) -> tf.Tensor:
 def sample_error(waveform: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
     """What is wrong with samples [..., samples], of which it is known whether all are finite: string [...]."""
     peak = tf.reduce_max(tf.abs(waveform), axis=-1)
-    return tf.where(is_finite, tf.where(peak < 0.5 / PCM16_SCALE, SILENT, ""), NOT_FINITE)
+    error = tf.where(peak > MAX_PEAK, TOO_LOUD, tf.where(peak < 0.5 / PCM16_SCALE, SILENT, ""))
+    return tf.where(is_finite, error, NOT_FINITE)
 
 
 def _resampled(
     read_block: Callable[..., tf.Tensor], frames: tf.Tensor, source_hz: int, resample: Polyphase
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The whole file, some zeros behind it included, and whether all its samples are finite."""
+    """The whole file, some zeros behind it included, and whether all its samples are finite, before and after."""
     groups = ceil(BLOCK_SECONDS * source_hz / resample.inputs)
     block_frames, context = groups * resample.inputs, resample.context * resample.inputs
 
@@ -66,7 +71,7 @@ def _resampled(
         start = number * block_frames - context
         mono = read_block(start, tf.constant(block_frames + 2 * context, tf.int64))
         samples = tf.ensure_shape(resample(mono), [groups * resample.outputs])
-        return samples, tf.reduce_all(tf.math.is_finite(mono))
+        return samples, tf.reduce_all(tf.math.is_finite(mono)) & tf.reduce_all(tf.math.is_finite(samples))
 
     numbers = tf.range(-(-frames // block_frames))
     kinds = (tf.TensorSpec([groups * resample.outputs], tf.float32), tf.TensorSpec([], tf.bool))

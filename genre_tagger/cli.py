@@ -261,20 +261,24 @@ def tag(
         str | None, typer.Option(help="Ask a model server: HOST:PORT or unix:PATH for gRPC, http://HOST:PORT for REST.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model's name on the server; 'tagger' by default.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that the server may take for a request.")] = 60,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, max=86_400, help="Seconds that the server may take for a request (60).")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Tags to show; a server names 5 at most.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a file, one a line.")] = False,
 ) -> None:
     """Print the top tags of audio files. Files without usable audio are named at the end, and the exit code is 1."""
-    run, files = (None, paths) if server else (paths[0], paths[1:])
+    run, files = (paths[0], paths[1:]) if server is None else (None, paths)
     if not files:
         raise UserError(
             f"tag: found {run} alone, expected a run directory and audio files, or --server and audio files"
         )
     if missing := [file for file in files if not file.is_file()]:
         raise UserError(f"{missing[0]}: no such file, expected an audio file")
-    if model and not server:
+    if server is None and model:
         raise UserError("--model: goes with --server; a run has one model")
+    if server is None and timeout:
+        raise UserError("--timeout: goes with --server")
     from genre_tagger import console
     from genre_tagger.data.decode import Undecodable
 
@@ -387,7 +391,7 @@ def _source_options(
     return SourceOptions(source=source, songs=songs or DEMO_SONGS, seed=seed, **named)
 
 
-def _tagger(run: Path | None, server: str | None, model: str | None, timeout: float, top: int):
+def _tagger(run: Path | None, server: str | None, model: str | None, timeout: float | None, top: int):
     from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
 
     if server is None:
@@ -398,7 +402,7 @@ def _tagger(run: Path | None, server: str | None, model: str | None, timeout: fl
         raise UserError(f"--top: found {top}, expected {TOP_TAGS} at most: a server names no more")
     from genre_tagger.export.client import Client
 
-    return Client(server, model or MODEL_NAME, timeout_seconds=timeout)
+    return Client(server, model or MODEL_NAME, timeout_seconds=timeout or 60)
 
 
 def _cores() -> int:

@@ -63,13 +63,15 @@ class ExportedRun:
         """Opens a trained and evaluated run.
 
         Raises:
-            UserError: it is none, or the objective is unknown.
+            UserError: it is none, was trained on since its evaluation, or the objective is unknown.
         """
         check_backend()
         run, config = open_run(path)
         for needed in (run.predictions, run.metrics):
             if not needed.exists():
                 raise UserError(f"{needed}: no such file; `genre-tagger evaluate {run.path}` writes it")
+            if needed.stat().st_mtime < run.model.stat().st_mtime:
+                raise UserError(f"{needed}: older than {run.model.name}; `genre-tagger evaluate {run.path}` writes it")
         thresholds = choose_thresholds(read_predictions(run.predictions), objective)
         return cls(run, config, read_tags(run.tags), inference_model(load_tagger(run.model)), thresholds)
 
@@ -80,7 +82,7 @@ class ExportedRun:
             THRESHOLDS_NAME: json.dumps(self.thresholds.to_dict(), indent=2, ensure_ascii=False),
         }
 
-    def card(self, title: str, licence: str | None) -> str:
+    def card(self, title: str, licence: str | None, is_onnx: bool = False) -> str:
         """The model card."""
         return model_card(
             title,
@@ -91,6 +93,7 @@ class ExportedRun:
             environment=_read_json(self.run.environment),
             thresholds=self.thresholds,
             licence=licence,
+            is_onnx=is_onnx,
         )
 
     def golden_windows(self, workers: int, progress: ProgressBar) -> np.ndarray:
@@ -179,7 +182,7 @@ def export_onnx(
         write_onnx(folder / ONNX_NAME, source.model)
         differences.append(onnx_difference(folder / ONNX_NAME, source.model, windows))
         measured = {"windows": len(windows), "largest_difference": differences[0]}
-        card = source.card(f"{name}, ONNX version {version}", licence)
+        card = source.card(f"{name}, ONNX version {version}", licence, is_onnx=True)
         for file, text in {**source.texts(), DIFFERENCE_NAME: json.dumps(measured), CARD_NAME: card}.items():
             (folder / file).write_text(text, encoding="utf-8")
 

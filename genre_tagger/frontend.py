@@ -41,6 +41,8 @@ class LogMelSpectrogram(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
+        if dft not in ("fft", "conv"):
+            raise ValueError(f"dft: found {dft!r}, expected fft or conv")
         self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length

@@ -1,6 +1,7 @@
 """The command `export` on a trained run: what it writes and prints, and every mistake in one line."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -91,6 +92,8 @@ def test_a_version_that_drifts_over_the_limit_is_not_published(first, trained, t
     last = model.get_layer("probabilities")
     last.bias.assign(last.bias + 5.0)
     model.save(other / "model.keras")
+    for name in ("predictions.parquet", "metrics.json"):
+        (other / name).touch()
     before = sorted(path.name for path in (directory / "tagger").iterdir())
     result = invoke("export", other, directory, "--against", directory / "tagger/1")
     assert result.exit_code == 1
@@ -135,6 +138,12 @@ def test_a_foreign_directory_is_refused(trained, tmp_path, monkeypatch, capsys):
 def test_runs_that_are_not_ready_are_refused(trained, tmp_path, monkeypatch, capsys):
     assert "not a run directory" in failure(monkeypatch, capsys, "export", tmp_path, tmp_path / "models")
     copy = shutil.copytree(trained, tmp_path / "run")
+    for name in ("predictions.parquet", "metrics.json"):
+        before = (copy / name).stat().st_mtime
+        os.utime(copy / name, (0, 0))
+        line = failure(monkeypatch, capsys, "export", copy, tmp_path / "models")
+        assert f"{name}: older than model.keras; `genre-tagger evaluate" in line
+        os.utime(copy / name, (before, before))
     (copy / "predictions.parquet").unlink()
     assert "genre-tagger evaluate" in failure(monkeypatch, capsys, "export", copy, tmp_path / "models")
     (copy / "model.keras").unlink()

@@ -232,3 +232,8 @@ def test_save_and_load(tmp_path):
     model.save(tmp_path / "front.keras")
     loaded = keras.models.load_model(tmp_path / "front.keras")
     np.testing.assert_array_equal(loaded.predict(waveform, verbose=0), model.predict(waveform, verbose=0))
+
+
+def test_another_transform_is_refused():
+    with pytest.raises(ValueError, match="dft: found 'dct', expected fft or conv"):
+        LogMelSpectrogram(dft="dct")

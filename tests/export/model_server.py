@@ -21,6 +21,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 TAGS = ("loud", "quiet", "rock", "jazz", "piano", "harp")
 SLOW_SECONDS = 0.8
 FINE, BUSY, REFUSE, BROKEN, SLOW = "fine", "busy", "refuse", "broken", "slow"
+STALL, DRIP = b"stall".ljust(20), b"drip".ljust(20)  # REST alone: the body comes late, or byte by byte
 STATUS = {
     BUSY: (grpc.StatusCode.UNAVAILABLE, 503, "queue is full"),
     REFUSE: (grpc.StatusCode.INVALID_ARGUMENT, 400, "no such signature"),
@@ -58,7 +59,7 @@ class ModelServer:
             scores = [0.0] * len(TAGS) if error else probabilities(level)
             order = sorted(range(len(TAGS)), key=lambda tag: -scores[tag])[:5]
             outputs["probabilities"].append(scores)
-            outputs["top_tags"].append([TAGS[tag] for tag in order])
+            outputs["top_tags"].append(["" if error else TAGS[tag] for tag in order])
             outputs["top_scores"].append([scores[tag] for tag in order])
             outputs["error"].append(error)
         return outputs
@@ -68,7 +69,7 @@ def _level(item: bytes):
     with wave.open(io.BytesIO(item)) as file:
         assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
         level, _ = _raw_level(file.readframes(file.getnframes()))
-    return level, "the server dislikes it" if level > 0.95 else ""
+    return level, "the server dislikes it" if level > 0.95 else "" if level else "digital silence"
 
 
 def _raw_level(item: bytes):
@@ -145,7 +146,11 @@ class RestServer(ModelServer):
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                parts = [content[place : place + 1] for place in range(len(content))] if content == DRIP else [content]
+                for part in parts:
+                    if content in (STALL, DRIP):
+                        time.sleep(2 * SLOW_SECONDS / len(parts))
+                    self.wfile.write(part)
 
             def log_message(self, *_):
                 pass

@@ -15,7 +15,20 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from model_server import BROKEN, BUSY, FINE, REFUSE, SLOW, SLOW_SECONDS, TAGS, GrpcServer, RestServer, probabilities
+from model_server import (
+    BROKEN,
+    BUSY,
+    DRIP,
+    FINE,
+    REFUSE,
+    SLOW,
+    SLOW_SECONDS,
+    STALL,
+    TAGS,
+    GrpcServer,
+    RestServer,
+    probabilities,
+)
 from typer.testing import CliRunner
 
 from genre_tagger.cli import app, main
@@ -130,6 +143,26 @@ def test_a_long_file_is_split_and_averaged(server, tmp_path):
     assert tags == pytest.approx({tag: means[tag] for tag in tags}, abs=2 * STEP)
 
 
+def test_silent_pieces_of_a_long_file_are_left_out(server, tmp_path):
+    samples = np.repeat(np.array((0.2, 0, 0.4)) * 32768, 401 * 12_000).astype(np.int16)
+    soundfile.write(tmp_path / "long.wav", samples, 12_000)
+    tags = Client(server.address).tag(tmp_path / "long.wav")
+    means = dict(zip(TAGS, np.mean([probabilities(level) for level in (0.2, 0.4)], axis=0), strict=True))
+    assert tags == pytest.approx({tag: means[tag] for tag in tags}, abs=2 * STEP)
+    assert len(tags) == 5
+
+
+def test_a_long_file_is_refused_when_all_its_pieces_are(server, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.full(601 * 12_000, 32_000, np.int16), 12_000)
+    with pytest.raises(Undecodable, match="the server dislikes it"):
+        Client(server.address).tag(tmp_path / "long.wav")
+
+
+def test_an_item_with_an_error_has_no_top_tags(server, tmp_path):
+    (answer,) = Client(server.address).predict("wav", [tone(tmp_path / "bad.wav", 0.99).read_bytes()])
+    assert (answer.error, answer.top) == ("the server dislikes it", {})
+
+
 def test_files_without_usable_audio_do_not_stop_the_others(server, tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
     files = [tmp_path / "text.wav", tone(tmp_path / "a.wav", 0.5), tone(tmp_path / "b.wav", 0.96), tmp_path / "none"]
@@ -169,6 +202,27 @@ def test_other_failures_are_not_repeated(server, patient, tmp_path, mood, messag
         patient(server, timeout_seconds=0.2 if mood == SLOW else 60).tag(tone(tmp_path / "a.wav", 0.5))
     assert server.address in str(failure.value)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("mood", [STALL, DRIP], ids=["stall", "drip"])
+def test_the_timeout_is_for_the_whole_request(patient, mood):
+    server = RestServer()
+    server.script.append(mood)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"no answer within 0\.3 s"):
+        patient(server, timeout_seconds=0.3).predict("pcm16", [b"ab"])
+    assert time.monotonic() - started < 2 * SLOW_SECONDS
+    assert len(server.requests) == 1
+    server.stop()
+
+
+def test_a_server_without_tls_is_not_asked_again(patient):
+    server = RestServer()
+    server.address = server.address.replace("http:", "https:")
+    with pytest.raises(UserError, match=r"https://.*SSL") as failure:
+        patient(server).predict("pcm16", [b"ab"])
+    assert "attempts" not in str(failure.value)
+    server.stop()
 
 
 def test_slow_is_fine_within_the_timeout(server, tmp_path):
@@ -285,6 +339,21 @@ def test_other_addresses_are_refused(address):
         Client(address)
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 86_401])
+def test_timeouts_beyond_a_day_are_refused(seconds):
+    with pytest.raises(UserError, match="timeout_seconds: found"):
+        Client("localhost:8500", timeout_seconds=seconds)
+
+
+def test_a_closed_client_asks_no_more():
+    server = GrpcServer()
+    with Client(server.address) as client:
+        client.predict("pcm16", [b"ab"])
+    with pytest.raises(ValueError, match="closed channel"):
+        client.predict("pcm16", [b"ab"])
+    server.stop()
+
+
 def test_rest_needs_no_tensorflow():
     code = (
         "import sys; from genre_tagger.export.client import Client; Client('http://localhost:8501')\n"
@@ -356,6 +425,8 @@ def test_the_command_names_broken_files_at_the_end(server, tmp_path):
         (["--server", "localhost:1", "--top", "6", "a.wav"], r"--top: found 6, expected 5 at most"),
         (["--server", "localhost:1", "none.wav"], r"none\.wav: no such file"),
         (["--model", "x", "run", "a.wav"], r"--model: goes with --server"),
+        (["--timeout", "5", "run", "a.wav"], r"--timeout: goes with --server"),
+        (["--server", "", "a.wav"], r"--server: found '', expected HOST:PORT"),
         (["run"], r"tag: found run alone, expected a run directory and audio files"),
     ],
 )

@@ -18,7 +18,8 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from genre_tagger.data.decode import to_pcm16
-from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, MODEL_NAME
+from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, MODEL_NAME, SIGNATURES
+from genre_tagger.export.serving import Listening, prepare_server
 from genre_tagger.exporting import export_savedmodel
 
 SERVER = shutil.which("tensorflow_model_server")
@@ -54,16 +55,11 @@ def wait_for(rest_port, version):
 
 @pytest.fixture(scope="module")
 def served(run, tmp_path_factory):
-    """(directory of models, gRPC stub, REST port, path of the log) of a server with batching."""
+    """(directory of models, gRPC stub, REST port, path of the log) of a server as `serve` starts it."""
     directory, log = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("log") / "log"
     export_savedmodel(run.path, directory, workers=1, progress=None)
-    sizes = "".join(f"allowed_batch_sizes: {size}\n" for size in ALLOWED_BATCH_SIZES)
-    batching = log.with_name("batching.config")
-    batching.write_text(f"max_batch_size {{ value: {ALLOWED_BATCH_SIZES[-1]} }}\n{sizes}")
     port, rest_port = free_port(), free_port()
-    command = [SERVER, f"--port={port}", f"--rest_api_port={rest_port}"]
-    command += [f"--model_name={MODEL_NAME}", f"--model_base_path={directory / MODEL_NAME}", "--enable_batching"]
-    command += [f"--batching_parameters_file={batching}", "--file_system_poll_wait_seconds=1"]
+    command = prepare_server(directory, Listening.at("0.0.0.0", port, rest_port), cores=2).command
     with log.open("w") as output:
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -113,7 +109,7 @@ def test_64_mixed_requests_at_once_equal_one_by_one(served, windows, make_tones,
 
 def test_it_warms_up_and_takes_a_second_version(served, run):
     directory, stub, rest_port, log = served
-    assert "warm" in log.read_text().lower()
+    assert f"Number of warmup records read: {len(SIGNATURES) * len(ALLOWED_BATCH_SIZES)}" in log.read_text()
     export_savedmodel(run.path, directory, workers=1, progress=None)
     wait_for(rest_port, "2")
     assert ask(stub, "pcm16", "audio", [b"x"]).shape == (1, 7)

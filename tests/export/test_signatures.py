@@ -1,5 +1,7 @@
 """The signatures answer what the model answers, item by item, and say what is wrong with an item."""
 
+import re
+
 import numpy as np
 import pytest
 import soxr
@@ -9,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from genre_tagger.data.decode import decode, to_pcm16
 from genre_tagger.export.contract import SIGNATURES, WAV_RATES_HZ
-from genre_tagger.export.signatures import ServedTagger
+from genre_tagger.export.signatures import ServedTagger, _one_by_one
 
 
 def ask(signatures, name, items):
@@ -179,6 +181,31 @@ def test_files_of_a_batch_do_not_influence_each_other(signatures, to_wav, tones)
         alone = ask(signatures, "wav", [files[number]])
         np.testing.assert_allclose(together["probabilities"][number], alone["probabilities"][0], atol=1e-6)
     assert not together["probabilities"][[1, 3]].any()
+
+
+def test_copies_of_a_file_are_scored_once():
+    calls = tf.Variable(0)
+
+    @tf.function
+    def answer(audio):
+        kinds = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.string)
+        return _one_by_one(lambda file: (calls.assign_add(1), file), audio, kinds)
+
+    _, files = answer(tf.constant([b"b", b"a", b"b", b"b"]))
+    assert (calls.numpy(), files.numpy().tolist()) == (2, [b"b", b"a", b"b", b"b"])
+    assert answer(tf.constant([], tf.string))[1].shape == [0]
+
+
+@pytest.mark.parametrize("rate", [12_000, 44_100])
+def test_absurd_samples_are_refused(signatures, to_wav, windows, config, rate):
+    """They are finite, but their spectrum is not, or they are clipped to something else."""
+    for level, message in ((1e15, "samples above 2147483648"), (3e38, "NaN|samples above")):
+        wav = to_wav(np.full((rate, 2), level), rate, "FLOAT")
+        for name in ("wav", "taggram"):
+            (error,) = ask(signatures, name, [wav])["error"]
+            assert re.search(message, error), (name, level)
+        (error,) = ask(signatures, "serving_default", np.full((1, config.window_samples), level, np.float32))["error"]
+        assert "samples above 2147483648" in error
 
 
 def test_every_bad_file_is_answered_and_the_next_request_works(signatures, to_wav, tones):

@@ -51,7 +51,7 @@ def test_a_rare_tag_gets_the_threshold_of_all_tags(predictions):
     assert f1_score(truth, scores >= np.float32(thresholds.all_tags)) == pytest.approx(best)
 
 
-@pytest.mark.parametrize("objective", ["f2", "precision", "precision:2", "precision:", ""])
+@pytest.mark.parametrize("objective", ["f2", "precision", "precision:2", "precision:0", "precision:.0", ""])
 def test_an_unknown_objective_is_refused(predictions, objective):
     with pytest.raises(UserError, match="--objective: found"):
         choose_thresholds(predictions, objective)
