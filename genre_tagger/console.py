@@ -110,7 +110,8 @@ def print_tuning(result: "TuningResult") -> None:
     if result.training:
         print_training(result.training)
     best = done[done["in_space"]].sort_values(result.objective, ascending=False, kind="stable").head(BEST_TRIALS)
-    shown = _table(f"{len(done)} trials completed, {len(table) - len(done)} failed; the best", "trial")
+    protocol = _protocol(table["protocol"].iloc[0] if "protocol" in table else None)
+    shown = _table(f"{len(done)} trials completed, {len(table) - len(done)} failed; the best{protocol}", "trial")
     for name in TRIAL_COLUMNS:
         shown.add_column(name.replace("_", " "), justify="right")
     for row in best.to_dict("records"):

@@ -162,6 +162,7 @@ def open_data(
             "split 'valid': no tag has both positives and negatives there, so no epoch could be called best"
         )
     record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
+    record["protocol"] = dataset.protocol
     return OpenedData(dataset, record, rejected)
 
 

@@ -127,7 +127,7 @@ def tune(
             serve(oracle, cluster, say)
         else:
             TaggerTuner(oracle, space, runner, path, _reporter(directory, search, space, say), say).search()
-        return _finish(directory, options, space, sources, say, progress)
+        return _finish(directory, search, options, space, sources, say, progress)
 
 
 def open_oracle(
@@ -153,7 +153,7 @@ def _new_oracle(directory: SearchDirectory, search: Search, space: Space, budget
     def on_end() -> None:
         outcomes = read_outcomes(directory.trials)
         budget.note(max((outcome.seconds for outcome in outcomes), default=0.0))
-        _write_results(directory, outcomes, space, search.objective)
+        _write_results(directory, outcomes, space, search)
 
     oracle = make_oracle(
         search.algorithm,
@@ -223,6 +223,7 @@ def data_opener(sources: DataOptions, say: Say, progress: ProgressBar) -> Callab
 
 def _finish(
     directory: SearchDirectory,
+    search: Search,
     options: TuningOptions,
     space: Space,
     sources: DataOptions,
@@ -230,7 +231,7 @@ def _finish(
     progress: ProgressBar,
 ) -> TuningResult:
     outcomes = read_outcomes(directory.trials)
-    table, best = _write_results(directory, outcomes, space, options.objective)
+    table, best = _write_results(directory, outcomes, space, search)
     if best is None:
         reason = next((f", for example: {outcome.reason}" for outcome in outcomes if outcome.reason), "")
         raise UserError(
@@ -254,10 +255,11 @@ def _finish(
 
 
 def _write_results(
-    directory: SearchDirectory, outcomes: Sequence[Outcome], space: Space, objective: str
+    directory: SearchDirectory, outcomes: Sequence[Outcome], space: Space, search: Search
 ) -> tuple[pd.DataFrame, Outcome | None]:
     """Writes and returns the table, and the winner so far."""
-    table, best = trials_table(outcomes, space), winner(outcomes, space, objective)
+    table = trials_table(outcomes, space, search.data.get("protocol"))
+    best = winner(outcomes, space, search.objective)
     with storage_errors(directory.path):
         with replacing(directory.table) as unfinished:
             table.to_csv(unfinished, index=False)
@@ -273,6 +275,7 @@ def _reporter(directory: SearchDirectory, search: Search, space: Space, say: Say
             say(f"trial {outcome.trial} failed: {outcome.reason}")
         else:
             figure = outcome.scores[search.objective]
-            say(f"trial {outcome.trial}: {search.objective} {figure:.4f} ({outcome.seconds:.0f} s)")
+            protocol = f", protocol {name}" if (name := search.data.get("protocol")) else ""
+            say(f"trial {outcome.trial}: {search.objective} {figure:.4f} ({outcome.seconds:.0f} s{protocol})")
 
     return report

@@ -12,14 +12,15 @@ from genre_tagger.tuning.trial import COMPLETED, OBJECTIVES, Outcome
 FIGURES = (*OBJECTIVES, "parameters", "flops", "inference_ms", "epochs", "seconds")
 
 
-def trials_table(outcomes: Sequence[Outcome], space: Space) -> pd.DataFrame:
+def trials_table(outcomes: Sequence[Outcome], space: Space, protocol: str | None = None) -> pd.DataFrame:
     """A row a trial, in their order: its status, its figures, what was searched, why it failed.
 
     `in_space` is false for trials of a wider space that the search began with. Values that are no single number or
-    word stand as JSON.
+    word stand as JSON. Where the data has a protocol, its name stands beside the figures.
     """
     columns = ["trial", "status", "in_space", *FIGURES, *space.entries, "reason"]
-    return pd.DataFrame([_row(outcome, space) for outcome in outcomes], columns=columns)
+    table = pd.DataFrame([_row(outcome, space) for outcome in outcomes], columns=columns)
+    return table.assign(protocol=protocol) if protocol else table
 
 
 def winner(outcomes: Sequence[Outcome], space: Space, objective: str) -> Outcome | None:

@@ -55,6 +55,8 @@ def test_hyperband_grants_the_epochs_of_the_space_at_most(tmp_path, line):
     outcomes = read_outcomes(directory.trials)
     assert {outcome.epochs for outcome in outcomes} == {1, 3, 9}
     assert trials_table(outcomes, rest)["in_space"].all()
+    assert "protocol" not in trials_table(outcomes, rest)
+    assert set(trials_table(outcomes, rest, "full")["protocol"]) == {"full"}
     assert winner(outcomes, rest, "val_auc").scores["val_auc"] == max(outcome.scores["val_auc"] for outcome in outcomes)
 
 
