@@ -167,7 +167,11 @@ def test_a_chief_that_finds_all_done_ends_at_once(tmp_path, port):
         oracle.update_trial(trial.trial_id, {"val_auc": 0.5})
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
-    serve(chief_oracle(tmp_path), Cluster(f"127.0.0.1:{port}", None, 1.0), print)
+    restarted, started = chief_oracle(tmp_path), time.monotonic()
+    serve(restarted, Cluster(f"127.0.0.1:{port}", None, 30.0), print)
+    assert time.monotonic() - started < 10  # it waits for no worker
+    assert restarted.end_order == oracle.end_order
+    assert len(restarted.end_order) == 2
 
 
 def test_a_port_in_use_is_named(tmp_path):
