@@ -97,7 +97,11 @@ def _read_origins(root: Path, listing: Table, ids: list[str], songs: pd.Series) 
     missing = [name for name in (CLIP_ID, "artist", "album") if name not in info.columns]
     if missing:
         raise UserError(f"{info.path}, line 1: found no column {missing[0]!r}, expected {CLIP_ID}, artist and album")
-    origin = dict(zip(info.column(CLIP_ID), zip(info.column("artist"), info.column("album"), strict=True), strict=True))
+    origin: dict[str, tuple[str, str]] = {}
+    columns = (info.column(name) for name in (CLIP_ID, "artist", "album"))
+    for row, (name, artist, album) in enumerate(zip(*columns, strict=True)):
+        if origin.setdefault(name, (artist, album)) != (artist, album):
+            raise info.error(row, CLIP_ID, f"{name!r} again, with another artist or album", "each id once")
     for row, name in enumerate(ids):
         if name not in origin:
             raise listing.error(row, CLIP_ID, repr(name), f"a clip of {CLIP_INFO_NAME}")

@@ -260,6 +260,11 @@ def test_a_damaged_file_of_the_archive_is_rejected_and_the_rest_goes_on(packed: 
             lambda t: t.replace('"4"\t', '"44"\t', 1),
             r"line 4, column 'clip_id': found '4', e",
         ),
+        (
+            "clip_info_final.csv",
+            lambda t: t.replace('"4"\t', '"1"\t', 1),
+            r"'clip_id': found '1' again, with another artist or album",
+        ),
         ("clip_info_final.csv", lambda t: t.replace('"artist"', '"singer"'), r"line 1: found no column 'artist'"),
         (
             "clip_info_final.csv",
