@@ -149,8 +149,9 @@ class TrainingConfig(Section):
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 12
+    minutes: PositiveFloat | None = None  # of training; no epoch begins when they are used up
     learning_rate: PositiveFloat = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = "constant"  # cosine: to 0 over the minutes, or else over the epochs
     alpha: PositiveFloat = 1.1  # weight of the positive term of the loss
     patience: PositiveInt = 5  # epochs without a better validation ROC-AUC before training stops
     init: str | None = None  # directory of a run to start from

@@ -1,5 +1,6 @@
 """What happens around the epochs: exact validation, the best model, the resumable state, progress, a stop on NaN."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from genre_tagger.config import TrainingConfig
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.metrics import compute_metrics
 from genre_tagger.files import replacing
@@ -48,35 +50,79 @@ class ExactValidation(keras.callbacks.Callback):
 
 
 class RunKeeper(keras.callbacks.Callback):
-    """Keeps the run directory true after each epoch: best model, history, resumable state; stops when patience is out.
+    """Keeps the run directory true after each epoch: best model, history, resumable state; stops when training has ended.
 
     All it knows is the history, which lies in the resumable state: nothing else needs restoring.
 
     Args:
         run: where to write.
-        patience: epochs without a better validation ROC-AUC before training stops.
+        training: says when training ends.
         history: rows of the epochs done before this start.
         protocol: of the data, where it has one; a column of `history.csv`.
     """
 
-    def __init__(self, run: RunDirectory, patience: int, history: list[dict[str, Any]], protocol: str | None = None):
+    def __init__(
+        self,
+        run: RunDirectory,
+        training: TrainingConfig,
+        history: list[dict[str, Any]],
+        protocol: str | None = None,
+    ):
         super().__init__()
         self._run = run
         self._protocol = protocol
-        self._patience = patience
+        self._training = training
         self.history = history
+        self._began = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
+        seconds = self.seconds()
+        if not self.history:
+            self._check_budget(seconds)
         rate = float(np.asarray(self.model.optimizer.learning_rate))
         self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
-        self.history[-1]["learning_rate"] = rate
+        self.history[-1] |= {"learning_rate": rate, "seconds": seconds}
         if best_epoch(self.history) == epoch + 1:
             save_model(self.model, self._run)
         with replacing(self._run.history) as unfinished:
             pd.DataFrame(self.history).assign(**_column(self._protocol)).to_csv(unfinished, index=False)
         save_state(self._run.checkpoint, self.model, self.history)
-        if is_out_of_patience(self.history, self._patience):
+        if has_ended(self.history, self._training):
             self.model.stop_training = True
+
+    def seconds(self) -> float:
+        """Seconds of training until now, those of earlier starts counted in, but for epochs that a kill cut off."""
+        return seconds_used(self.history) + time.monotonic() - self._began
+
+    def _check_budget(self, seconds: float) -> None:
+        """Nothing of an epoch that the budget had no room for is kept."""
+        minutes = self._training.minutes
+        if minutes is not None and seconds > 60 * minutes:
+            raise UserError(
+                f"{self._run.path}: training.minutes is {minutes:g}, and its first epoch alone took {seconds:.1f} s; "
+                f"expected more than {seconds / 60:.3g}"
+            )
+
+
+class CosineOverTime(keras.callbacks.Callback):
+    """Lets the learning rate fall to 0 along half a cosine of the training time, whatever number of epochs that is.
+
+    Args:
+        training: has the minutes and the rate to begin with.
+        seconds: gives the seconds of training until now.
+    """
+
+    def __init__(self, training: TrainingConfig, seconds: Callable[[], float]):
+        super().__init__()
+        self._training = training
+        self._seconds = seconds
+
+    def on_train_batch_begin(self, batch, logs=None):
+        used = min(1.0, self._seconds() / (60 * self._training.minutes))
+        self.model.optimizer.learning_rate = self._training.learning_rate * (1 + math.cos(math.pi * used)) / 2
 
 
 def _column(protocol: str | None) -> dict[str, str]:
@@ -86,6 +132,17 @@ def _column(protocol: str | None) -> dict[str, str]:
 def best_epoch(history: list[dict[str, Any]]) -> int:
     """The epoch (from 1) of the best validation ROC-AUC, the first of equals; NaN counts as the worst."""
     return 1 + int(np.argmax(np.nan_to_num([row[MONITORED] for row in history], nan=-1.0)))
+
+
+def seconds_used(history: list[dict[str, Any]]) -> float:
+    """Seconds of the epochs so far, their validation included; NaN where a version that did not count them began."""
+    return history[-1].get("seconds", math.nan) if history else 0.0
+
+
+def has_ended(history: list[dict[str, Any]], training: TrainingConfig) -> bool:
+    """Whether the epochs, the minutes or the patience are used up."""
+    out_of_time = training.minutes is not None and seconds_used(history) >= 60 * training.minutes
+    return len(history) >= training.epochs or out_of_time or is_out_of_patience(history, training.patience)
 
 
 def is_out_of_patience(history: list[dict[str, Any]], patience: int) -> bool:
@@ -126,17 +183,16 @@ class Progress(keras.callbacks.Callback):
     """Prints a line a group of steps: the first step, then every few seconds.
 
     Args:
-        epochs, steps: planned epochs and steps of each.
-        batch_size: clips a step.
+        training: has the batch size, and the epochs unless minutes end the training.
+        steps: of an epoch.
         say: prints a line.
         protocol: of the data, where it has one; stands beside the validation figures.
     """
 
-    def __init__(
-        self, epochs: int, steps: int, batch_size: int, say: Callable[[str], None], protocol: str | None = None
-    ):
+    def __init__(self, training: TrainingConfig, steps: int, say: Callable[[str], None], protocol: str | None = None):
         super().__init__()
-        self._epochs, self._steps, self._batch_size, self._say = epochs, steps, batch_size, say
+        self._steps, self._batch_size, self._say = steps, training.batch_size, say
+        self._of = f"/{training.epochs}" if training.minutes is None else ""
         self._validation = f"validation, protocol {protocol}" if protocol else "validation"
         self._epoch = self._since_step = 0
         self._since = self._started = time.monotonic()
@@ -150,14 +206,14 @@ class Progress(keras.callbacks.Callback):
         if is_first or step == self._steps or now - self._since >= PROGRESS_SECONDS:
             rate = (step - self._since_step) * self._batch_size / (now - self._since)
             self._say(
-                f"epoch {self._epoch + 1}/{self._epochs}  step {step}/{self._steps}  loss {logs['loss']:.4f}  "
+                f"epoch {self._epoch + 1}{self._of}  step {step}/{self._steps}  loss {logs['loss']:.4f}  "
                 f"roc-auc {logs['roc_auc']:.4f}  {rate:.1f} clips/s"
             )
             self._since_step, self._since = step, now
 
     def on_epoch_end(self, epoch, logs=None):
         self._say(
-            f"epoch {epoch + 1}/{self._epochs}  {self._validation}: loss {logs['val_loss']:.4f}  "
+            f"epoch {epoch + 1}{self._of}  {self._validation}: loss {logs['val_loss']:.4f}  "
             f"roc-auc {logs['val_roc_auc']:.4f}  pr-auc {logs['val_pr_auc']:.4f}  "
             f"({time.monotonic() - self._started:.0f} s since start)"
         )

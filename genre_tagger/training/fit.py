@@ -14,7 +14,14 @@ from genre_tagger.data.pipeline import evaluation_windows, steps_per_epoch, trai
 from genre_tagger.evaluation.scoring import score_clips
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory
-from genre_tagger.training.callbacks import ExactValidation, Progress, RunKeeper, StopOnNaN, is_out_of_patience
+from genre_tagger.training.callbacks import (
+    CosineOverTime,
+    ExactValidation,
+    Progress,
+    RunKeeper,
+    StopOnNaN,
+    has_ended,
+)
 from genre_tagger.training.checkpoint import load_state
 from genre_tagger.training.losses import WeightedBinaryCrossentropy
 from genre_tagger.training.metrics import running_aucs
@@ -23,7 +30,7 @@ from genre_tagger.training.transfer import freeze, start_from
 
 
 def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Trains until the epochs or the patience are used up and returns the history, one row an epoch.
+    """Trains until the epochs, the minutes or the patience are used up and returns the history, one row an epoch.
 
     Args:
         run: where the state lies that training goes on from, if there is one, and where it goes.
@@ -32,7 +39,8 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
         say: prints a progress line.
 
     Raises:
-        UserError: the configuration does not fit together, or the loss is no finite number.
+        UserError: the configuration does not fit together, the loss is no finite number, or the minutes are used up
+            within the first epoch.
     """
     train, valid = dataset.splits["train"], dataset.splits["valid"]
     keras.config.set_dtype_policy(config.training.precision)
@@ -40,11 +48,11 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
     with _devices():
         model = compiled_tagger(config, train.two_sided.tolist(), steps)
         history = _begin(run, config, model, dataset.tags, say)
-    if len(history) >= config.training.epochs or is_out_of_patience(history, config.training.patience):
+    if has_ended(history, config.training):
         return history
     if history:
         say(f"going on after epoch {len(history)}")
-    keeper = RunKeeper(run, config.training.patience, history, dataset.protocol)
+    keeper = RunKeeper(run, config.training, history, dataset.protocol)
 
     def score(model):
         return score_clips(model, evaluation_windows(valid.reader, config), valid.numbers, config)
@@ -57,11 +65,12 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
         verbose=0,
         shuffle=False,
         callbacks=[
+            *_schedule(config.training, keeper),
             StopOnNaN(run),
             ExactValidation(valid.labels, score),
             keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
             keeper,
-            Progress(config.training.epochs, steps, config.training.batch_size, say, dataset.protocol),
+            Progress(config.training, steps, say, dataset.protocol),
         ],
     )
     return keeper.history
@@ -106,6 +115,12 @@ def _devices() -> AbstractContextManager:
 
 
 def _learning_rate(training: TrainingConfig, steps: int):
-    if training.schedule == "constant":
+    if training.schedule == "constant" or training.minutes is not None:
         return training.learning_rate
     return keras.optimizers.schedules.CosineDecay(training.learning_rate, decay_steps=training.epochs * steps)
+
+
+def _schedule(training: TrainingConfig, keeper: RunKeeper) -> list[keras.callbacks.Callback]:
+    """What changes the learning rate by the time, where the number of steps is not known beforehand."""
+    by_time = training.schedule == "cosine" and training.minutes is not None
+    return [CosineOverTime(training, keeper.seconds)] if by_time else []

@@ -197,6 +197,7 @@ def test_killed_in_the_middle_it_ends_like_an_unbroken_run(tmp_path, dataset):
     table = pd.read_csv(RunDirectory(tmp_path / "killed").history)
     for name in ("loss", "roc_auc", "val_loss", "val_roc_auc", "learning_rate"):
         assert np.allclose(table[name], [row[name] for row in unbroken], atol=1e-4), name
+    assert (np.diff(table["seconds"], prepend=0) > 0).all()  # the clock goes on where the kill stopped it
 
 
 @pytest.mark.slow
