@@ -64,7 +64,7 @@ setup(
     ],
     package_dir={"genre_tagger.tuning": "tuning", "genre_tagger.export": "export"},
     package_data={
-        "genre_tagger.presets": ["*.yaml"],
+        "genre_tagger.presets": ["*.yaml", "*.tsv"],
         "genre_tagger.evaluation": ["*.tsv"],
         "genre_tagger.tuning": ["spaces/*.yaml"],
     },

@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from genre_tagger.comparing import Compared
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
     from genre_tagger.export.against import Comparison
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SHOWN_TAGS = 5
 EXAMPLES = 3
 BEST_TRIALS = 5
+COMPARED_COLUMNS = ("roc_auc", "pr_auc", "parameters", "seconds", "reach_seconds", "published_roc_auc_percent")
 TRIAL_COLUMNS = {"val_auc": ".4f", "val_pr_auc": ".4f", "parameters": ",.0f", "inference_ms": ".2f", "seconds": ".0f"}
 
 _output = Console(highlight=False, soft_wrap=True)
@@ -124,6 +126,29 @@ def print_tuning(result: "TuningResult") -> None:
     say("next:")
     say(f"  genre-tagger train --config {result.directory.best}")
     say(f"  tensorboard --logdir {result.directory.trials}")
+
+
+def print_compared(compared: "Compared") -> None:
+    """The main figures of each preset, the verdict on every pair, what failed, where the rest lies."""
+    from genre_tagger.evaluation.comparison import RESULT_COLUMNS, shown_rows
+
+    columns = {name: RESULT_COLUMNS[name] for name in ("preset", "runs", *COMPARED_COLUMNS)}
+    headings, rows = shown_rows(compared.table, columns)
+    table = _table("averages over seeds", headings[0])
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _output.print(table)
+    for pair in compared.pairs[compared.pairs["area"] == "roc_auc"].to_dict("records"):
+        say(
+            f"{pair['preset']} above {pair['against']}: {pair['verdict']} (ROC-AUC {pair['difference']:+.4f} "
+            f"[{pair['low']:+.4f}, {pair['high']:+.4f}])"
+        )
+    for run, reason in compared.reasons.items():
+        say(f"{run} failed: {reason}")
+    directory = compared.directory
+    say(f"all figures: {directory.markdown}, {directory.table}, {directory.pairs}  (plots in {directory.report})")
 
 
 def print_evaluation(report: dict[str, Any]) -> None:

@@ -118,11 +118,21 @@ def train(
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
     check_run(run_path, config)
-    freeze(build_tagger(config, num_tags=1), config.training.freeze)  # refuses what fails, before anything long begins
-    check_init(config)
+    check_model(config)
     opened = open_data(options, config, data, stream=stream, workers=workers, say=say, progress=progress)
+    return train_and_evaluate(run_path, config, opened, say)
+
+
+def check_model(config: Config) -> None:
+    """Raises UserError for what no training could begin with, before anything long does."""
+    freeze(build_tagger(config, num_tags=1), config.training.freeze)
+    check_init(config)
+
+
+def train_and_evaluate(run_path: Path, config: Config, opened: OpenedData, say: Say) -> TrainingResult:
+    """Trains into a run directory, from wherever it stands, and evaluates it; raises UserError as `train_run`."""
     run, history = train_run(run_path, config, opened, say)
-    with storage_errors(run.path), _decoding_errors(stream):
+    with storage_errors(run.path), _decoding_errors(opened.record["stream"]):
         report, predictions = evaluate_run(run, config, opened.dataset)
     return TrainingResult(run, history, report, predictions)
 

@@ -120,7 +120,7 @@ class TrialRunner:
         start = time.monotonic()
         facts: dict[str, Any] = {"trial": path.name, "values": values, "status": COMPLETED}
         try:
-            with _counting_kills(path):
+            with counting_kills(path):
                 self._train(path, facts)
         except Unfit as failure:
             facts.update(status=FAILED, reason=str(failure))
@@ -135,7 +135,7 @@ class TrialRunner:
         facts["epochs"] = config.training.epochs
         opened = self.open_data(config)
         create_run(path, config, opened.record, opened.dataset.tags, device_names())
-        with _memory_faults():
+        with memory_faults():
             self._measure(config, len(opened.dataset.tags), facts)
             histories = []
             for number in range(self.executions):
@@ -205,8 +205,8 @@ def _refusals() -> Iterator[None]:
 
 
 @contextmanager
-def _memory_faults() -> Iterator[None]:
-    """So is a model that is too large for the memory; TensorFlow says so by several errors, known by the message."""
+def memory_faults() -> Iterator[None]:
+    """Raises Unfit for a model too large for the memory; TensorFlow says so by several errors, known by the message."""
     try:
         yield
     except Exception as error:
@@ -217,8 +217,8 @@ def _memory_faults() -> Iterator[None]:
 
 
 @contextmanager
-def _counting_kills(path: Path) -> Iterator[None]:
-    """Gives a trial up that the process was killed in again and again without an epoch in between.
+def counting_kills(path: Path) -> Iterator[None]:
+    """Raises Unfit for a run, or trial, that the process was killed in again and again without an epoch in between.
 
     The kernel kills a process that takes all memory, and no exception tells of it.
     """

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genre_tagger import __version__
-from genre_tagger.cli import serving, tagging, training, tuning
+from genre_tagger.cli import comparing, serving, tagging, training, tuning
 from genre_tagger.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for command in (
     training.prepare,
     training.train,
     tuning.tune,
+    comparing.compare,
     training.evaluate,
     training.probe,
     tagging.tag,

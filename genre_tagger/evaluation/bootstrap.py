@@ -13,6 +13,7 @@ import numpy as np
 from genre_tagger.data.clips import UNKNOWN
 from genre_tagger.evaluation.predictions import Predictions
 
+AREAS = ("roc_auc", "pr_auc")
 COVERAGE = 0.95
 BLOCK_WEIGHTS = 2**18  # weights (clips x replicates) held at once, 2 MB: larger blocks fall out of the cache
 
@@ -47,14 +48,20 @@ def interval(predictions: Predictions, *, replicates: int = 1000, seed: int = 0)
     and clips drawn twice lift PR-AUC where groups are few, as no new music would, so the replicates are moved as a
     whole to have the value itself for their mean; the interval is their central 95 %.
     """
+    values, replicated = replicated_areas(predictions, replicates=replicates, seed=seed)
+    return {area: central_around(*pair, least=0) for area, *pair in zip(AREAS, values, replicated, strict=True)}
+
+
+def replicated_areas(predictions: Predictions, *, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Macro ROC-AUC and PR-AUC [2] of the clips, and [2, replicates] of groups drawn with replacement.
+
+    The draws depend on the clips' groups and the seed alone: models that answered for the same clips get the same
+    ones, so that replicates of two of them may be subtracted one by one.
+    """
     rankings = [rank(*columns) for columns in zip(predictions.labels.T, predictions.scores.T, strict=True)]
     values = _macro_areas(rankings, np.ones((len(predictions.groups), 1)))
     draws = _draw(predictions.groups, replicates, np.random.default_rng(seed))
-    replicated = np.concatenate([_macro_areas(rankings, weights) for weights in draws], axis=1)
-    return {
-        area: _central_around(*pair)
-        for area, *pair in zip(("roc_auc", "pr_auc"), values[:, 0], replicated, strict=True)
-    }
+    return values[:, 0], np.concatenate([_macro_areas(rankings, weights) for weights in draws], axis=1)
 
 
 def rank(labels: np.ndarray, scores: np.ndarray) -> Ranking:
@@ -124,10 +131,11 @@ def _mean_of_defined(areas: np.ndarray) -> np.ndarray:
         return np.where(defined, areas, 0).sum(axis=0) / defined.sum(axis=0)
 
 
-def _central_around(value: float, replicates: np.ndarray) -> Interval:
+def central_around(value: float, replicates: np.ndarray, *, least: float) -> Interval:
+    """The central 95 % of replicates, moved as a whole to have the value for their mean, and cut to `least` to 1."""
     defined = replicates[~np.isnan(replicates)]
     if not defined.size:
         return Interval(np.nan, np.nan)
     tail = (1 - COVERAGE) / 2
-    low, high = np.clip(np.quantile(defined, [tail, 1 - tail]) + value - defined.mean(), 0, 1)
+    low, high = np.clip(np.quantile(defined, [tail, 1 - tail]) + value - defined.mean(), least, 1)
     return Interval(float(low), float(high))

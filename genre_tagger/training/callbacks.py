@@ -24,6 +24,10 @@ class DivergedError(UserError):
     """The training went astray: a loss or a score is no finite number."""
 
 
+class BudgetError(UserError):
+    """The minutes of a training are used up within its first epoch."""
+
+
 class ExactValidation(keras.callbacks.Callback):
     """Adds exact `val_loss`, `val_roc_auc` and `val_pr_auc` of whole clips to each epoch's logs.
 
@@ -50,7 +54,7 @@ class ExactValidation(keras.callbacks.Callback):
 
 
 class RunKeeper(keras.callbacks.Callback):
-    """Keeps the run directory true after each epoch: best model, history, resumable state; stops when training has ended.
+    """Keeps the run directory true after each epoch: best model, history, resumable state; stops when it has ended.
 
     All it knows is the history, which lies in the resumable state: nothing else needs restoring.
 
@@ -101,7 +105,7 @@ class RunKeeper(keras.callbacks.Callback):
         """Nothing of an epoch that the budget had no room for is kept."""
         minutes = self._training.minutes
         if minutes is not None and seconds > 60 * minutes:
-            raise UserError(
+            raise BudgetError(
                 f"{self._run.path}: training.minutes is {minutes:g}, and its first epoch alone took {seconds:.1f} s; "
                 f"expected more than {seconds / 60:.3g}"
             )

@@ -1,0 +1,120 @@
+"""PNG plots of a comparison: scores, pairs, how fast each preset learns, training against validation."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from genre_tagger.evaluation.comparison import FLOOR, PresetRuns
+from genre_tagger.evaluation.paired import CONFIRMED, INCONCLUSIVE, REFUTED
+from genre_tagger.evaluation.plots import AREAS
+from genre_tagger.files import replacing
+
+DPI, WIDTH, HEIGHT = 100, 12.0, 6.0
+INCHES_PER_ROW = 0.3
+POINT, FLOOR_COLOR = "tab:blue", "0.4"
+VERDICT_COLORS = {CONFIRMED: "tab:green", REFUTED: "tab:red", INCONCLUSIVE: "0.5"}
+
+
+def plot_comparison(
+    report: Path, presets: Mapping[str, PresetRuns], table: pd.DataFrame, pairs: pd.DataFrame, reach: float | None
+) -> None:
+    """Writes all plots of a comparison into a folder, made if missing; table and pairs as their functions make them."""
+    report.mkdir(parents=True, exist_ok=True)
+    plot_scores(report / "scores.png", table)
+    plot_pairs(report / "pairs.png", pairs)
+    plot_learning(report / "learning.png", presets, reach)
+    plot_gap(report / "train_and_validation.png", presets)
+
+
+def plot_scores(path: Path, table: pd.DataFrame) -> None:
+    """Each preset's test areas with their intervals, the first on top, and the floor as a line."""
+    done = table[table["roc_auc"].notna() & (table["preset"] != FLOOR)][::-1]
+    floor = table[table["preset"] == FLOOR].iloc[0]
+    figure = _figure("Test scores, averaged over seeds, with 95 % intervals over groups", len(done))
+    for axes, (area, name) in zip(figure.subplots(1, 2, sharey=True), AREAS.items(), strict=True):
+        _draw_intervals(
+            axes, done["preset"], done[area], done[f"{area}_low"], done[f"{area}_high"], [POINT] * len(done)
+        )
+        axes.axvline(floor[area], color=FLOOR_COLOR, linestyle="--", label=FLOOR)
+        axes.set(title=name, xlabel=f"{name} (1 is perfect)")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
+    _save(figure, path)
+
+
+def plot_pairs(path: Path, pairs: pd.DataFrame) -> None:
+    """Each pair's difference with its paired interval, coloured by the verdict."""
+    figure = _figure("Differences with paired 95 % intervals over groups", len(pairs) // len(AREAS))
+    for axes, (area, name) in zip(figure.subplots(1, 2, sharey=True), AREAS.items(), strict=True):
+        rows = pairs[pairs["area"] == area][::-1]
+        names = rows["preset"] + " - " + rows["against"]
+        colors = rows["verdict"].map(VERDICT_COLORS).tolist()
+        _draw_intervals(axes, names, rows["difference"], rows["low"], rows["high"], colors)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set(title=name, xlabel=f"difference of {name}")
+    for verdict, color in VERDICT_COLORS.items():
+        axes.plot([], [], "o", color=color, label=verdict)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    _save(figure, path)
+
+
+def plot_learning(path: Path, presets: Mapping[str, PresetRuns], reach: float | None) -> None:
+    """Validation ROC-AUC of every run by its seconds of training."""
+    figure = _figure("Validation ROC-AUC by training time, a line a seed")
+    axes = figure.subplots()
+    for color, (name, runs) in zip(_colors(presets), presets.items(), strict=True):
+        for number, history in enumerate(runs.histories.values()):
+            label = name if number == 0 else None
+            axes.plot(history["seconds"], history["val_roc_auc"], ".-", color=color, linewidth=1, label=label)
+    if reach is not None:
+        axes.axhline(reach, color=FLOOR_COLOR, linestyle="--", label=f"{reach:g}")
+    _label(figure, axes, "seconds of training", "validation ROC-AUC")
+    _save(figure, path)
+
+
+def plot_gap(path: Path, presets: Mapping[str, PresetRuns]) -> None:
+    """Training and validation ROC-AUC by epoch, each averaged over the seeds that got there."""
+    figure = _figure("ROC-AUC by epoch: validation (line) and training (dotted, running)")
+    axes = figure.subplots()
+    for color, (name, runs) in zip(_colors(presets), presets.items(), strict=True):
+        if runs.histories:
+            mean = pd.concat(runs.histories.values()).groupby("epoch")[["roc_auc", "val_roc_auc"]].mean()
+            axes.plot(mean.index, mean["val_roc_auc"], ".-", color=color, label=name)
+            axes.plot(mean.index, mean["roc_auc"], ".:", color=color)
+    _label(figure, axes, "epoch", "ROC-AUC")
+    _save(figure, path)
+
+
+def _draw_intervals(axes: Axes, names: pd.Series, values: pd.Series, low: pd.Series, high: pd.Series, colors) -> None:
+    heights = np.arange(len(names))
+    for height, value, ends, color in zip(heights, values, zip(low, high, strict=True), colors, strict=True):
+        axes.plot(ends, [height, height], color=color)
+        axes.plot(value, height, "o", color=color)
+    axes.set_yticks(heights, names)
+    axes.margins(y=0.02)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _colors(presets: Mapping[str, PresetRuns]) -> list:
+    return [colormaps["tab20"](number % 20) for number in range(len(presets))]
+
+
+def _label(figure: Figure, axes: Axes, x: str, y: str) -> None:
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper")
+
+
+def _figure(title: str, rows: int = 0) -> Figure:
+    figure = Figure(figsize=(WIDTH, max(HEIGHT, 2 + INCHES_PER_ROW * rows)), dpi=DPI, layout="constrained")
+    figure.suptitle(title)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png")

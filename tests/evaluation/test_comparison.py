@@ -1,0 +1,99 @@
+"""The table of a comparison on made-up histories, what was published, and the plots."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from genre_tagger.evaluation.comparison import (
+    PresetRuns,
+    comparison_table,
+    read_published,
+    seconds_to_reach,
+    tables_in_markdown,
+)
+from genre_tagger.evaluation.comparison_plots import plot_comparison
+from genre_tagger.evaluation.paired import pair_table, replicate
+
+SEED_SYSTEMS = Path(__file__).parents[3] / "shared/SEED_SYSTEMS.md"
+RESULTS = Path(__file__).parents[2] / "docs/results.md"
+COST = {"parameters": 1000, "windows": 3.0, "window_flops": 5000, "window_ms": 0.5}
+
+
+def history(*epochs):
+    """Of (validation ROC-AUC, seconds); training is 0.1 above."""
+    rows = [{"val_roc_auc": auc, "roc_auc": auc + 0.1, "seconds": seconds} for auc, seconds in epochs]
+    return pd.DataFrame(rows).assign(epoch=range(1, len(rows) + 1))
+
+
+@pytest.fixture
+def presets(predictions_of):
+    model = replicate({0: predictions_of(), 1: predictions_of()}, replicates=5)
+    one = {0: history((0.6, 10.0), (0.8, 20.0), (0.7, 30.0)), 1: history((0.7, 12.0), (0.6, 24.0))}
+    baseline = {0: history((0.5, 40.0), (0.7, 80.0)), 1: history((0.5, 40.0), (0.75, 80.0))}
+    return {
+        "one": PresetRuns(one, model, {}, COST),
+        "crnn_baseline": PresetRuns(baseline, model, {}, COST),
+        "failing": PresetRuns({}, None, {0: "the loss is nan", 1: "the loss is nan"}, COST),
+    }
+
+
+def test_times_are_averaged_where_every_seed_has_one(presets, predictions):
+    floor = replicate({0: predictions}, replicates=5)
+    table = comparison_table(presets, floor, reach=0.7).set_index("preset")
+    assert table.loc["one", ["reached", "reach_seconds"]].tolist() == [2, (20 + 12) / 2]
+    assert table["reach_ratio"]["one"] == pytest.approx(16 / 80)
+    assert table.loc["one", ["val_roc_auc", "train_roc_auc", "epochs", "seconds"]].tolist() == pytest.approx(
+        [0.75, 0.85, 2.5, 27]
+    )
+    assert table["clip_ms"]["one"] == 1.5 and table["clip_flops"]["one"] == 15_000
+    higher = comparison_table(presets, floor, reach=0.75).set_index("preset")
+    assert higher["reached"][["one", "crnn_baseline"]].tolist() == [1, 1]
+    assert higher[["reach_seconds", "reach_ratio"]].isna().all(axis=None)
+    without = comparison_table({"one": presets["one"]}, floor, reach=None, protocol="full")
+    assert "reach_seconds" not in without and without["protocol"].tolist() == ["full"] * 2
+
+
+def test_the_first_epoch_that_reaches_it_counts():
+    assert seconds_to_reach(history((0.6, 10.0), (0.8, 20.0), (0.9, 30.0)), 0.8) == 20
+    assert seconds_to_reach(history((0.6, 10.0)), 0.8) is None
+
+
+def test_markdown_and_plots_of_all_of_it(presets, predictions, tmp_path):
+    table = comparison_table(presets, replicate({0: predictions}, replicates=5), reach=0.7)
+    pairs = pair_table({name: runs.areas for name, runs in presets.items() if runs.areas})
+    text = tables_in_markdown(table, pairs)
+    first, second = (block.splitlines() for block in text.split("\n\n"))
+    assert len({line.count("|") for line in first}) == len({line.count("|") for line in second}) == 1
+    assert (len(first), len(second)) == (2 + 4, 2 + 2)
+    assert first[2].startswith("| logistic-regression floor | - | ") and "| 1,000 |" in first[3]
+    plot_comparison(tmp_path, presets, table, pairs, 0.7)
+    for name in ("scores", "pairs", "learning", "train_and_validation"):
+        pixels = imread(tmp_path / f"{name}.png")
+        assert (pixels[..., :3].min(axis=2) < 0.8).mean() > 0.005, name
+
+
+def test_what_is_published_is_what_the_systems_table_says():
+    if not SEED_SYSTEMS.exists():
+        pytest.skip(f"the table of published systems is not here: {SEED_SYSTEMS}")
+    published = read_published()
+    rows = [line.strip("|").split("|") for line in SEED_SYSTEMS.read_text().splitlines() if "| `" in line]
+    systems = {row[1].strip(" `"): (row[-2], row[-1]) for row in rows}
+    assert len(systems) == 14
+    for name, (score, time) in systems.items():
+        percent, seconds = re.search(r"\d\d\.\d+", score), re.search(r"(\d+),(\d{3}) s", time)
+        expected = 20 * 3600 if "20 h" in time else int("".join(seconds.groups())) if seconds else np.nan
+        assert published[name]["published_seconds"] == pytest.approx(expected, nan_ok=True), name
+        expected = float(percent[0]) if percent else np.nan
+        assert published[name]["published_roc_auc_percent"] == pytest.approx(expected, nan_ok=True), name
+
+
+def test_what_is_published_stands_in_the_results():
+    rows = {line.split("|")[1].strip(" `"): line for line in RESULTS.read_text().splitlines() if line.startswith("| `")}
+    for name, figures in read_published().items():
+        percent, protocol = figures["published_roc_auc_percent"], figures["published_protocol"]
+        assert np.isnan(percent) or f"| {percent:g} |" in rows[name], name
+        assert f"| {protocol} |" in rows[name], name

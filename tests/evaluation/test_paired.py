@@ -1,0 +1,111 @@
+"""Pairs of models: the same groups drawn for both, against a loop of scikit-learn over copied clips."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from genre_tagger.errors import UserError
+from genre_tagger.evaluation.metrics import compute_metrics
+from genre_tagger.evaluation.paired import check_same_clips, figures, pair_table, replicate, verdict
+
+REPLICATES = 15
+
+
+def answers(predictions, seed, noise):
+    """Another model's scores for the same clips."""
+    scores = predictions.scores + noise * np.random.default_rng(seed).standard_normal(predictions.scores.shape)
+    return replace(predictions, scores=np.clip(scores, 0, 1).astype(np.float32))
+
+
+@pytest.fixture
+def runs(predictions):
+    """Two models with two runs each, the first with less noise."""
+    return {
+        name: {seed: answers(predictions, seed + 10 * noise, noise) for seed in (0, 1)}
+        for name, noise in (("good", 1), ("bad", 2))
+    }
+
+
+def areas(predictions, times):
+    """[2] of clips copied so many times."""
+    labels, scores = (np.repeat(array, times, axis=0) for array in (predictions.labels, predictions.scores))
+    metrics = compute_metrics(labels, scores, predictions.tags)
+    return np.array([metrics.roc_auc, metrics.pr_auc])
+
+
+def by_hand(models, predictions):
+    """What `models` are, [2] of their value and [replicates, 2] of drawn groups; averaged over their runs."""
+    names = np.unique(predictions.groups)
+    draws = np.random.default_rng(5).multinomial(names.size, np.full(names.size, 1 / names.size), size=REPLICATES)
+    times = [draw[np.searchsorted(names, predictions.groups)] for draw in draws]
+    once = np.ones(len(predictions.clip_ids), int)
+    value = np.mean([areas(run, once) for run in models.values()], axis=0)
+    return value, np.array([np.mean([areas(run, time) for run in models.values()], axis=0) for time in times])
+
+
+def quantiles(value, replicates):
+    return np.quantile(replicates - replicates.mean(axis=0) + value, [0.025, 0.975], axis=0)
+
+
+def test_pairs_equal_a_loop_by_hand(runs, predictions):
+    models = {name: replicate(own, replicates=REPLICATES, seed=5) for name, own in runs.items()}
+    (good, good_drawn), (bad, bad_drawn) = (by_hand(own, predictions) for own in runs.values())
+    low, high = quantiles(good - bad, good_drawn - bad_drawn)
+    table = pair_table(models)
+    assert table["area"].tolist() == ["roc_auc", "pr_auc"]
+    assert table["difference"].to_numpy() == pytest.approx(good - bad, abs=1e-12)
+    assert table["low"].to_numpy() == pytest.approx(low, abs=1e-12)
+    assert table["high"].to_numpy() == pytest.approx(high, abs=1e-12)
+    assert table["smallest"].to_numpy() == pytest.approx((high - low) / 2, abs=1e-12)
+    once = np.ones(len(predictions.clip_ids), int)
+    single = [areas(runs["good"][seed], once) - areas(runs["bad"][seed], once) for seed in (0, 1)]
+    assert table["least_seed"].to_numpy() == pytest.approx(np.min(single, axis=0), abs=1e-12)
+    assert table["most_seed"].to_numpy() == pytest.approx(np.max(single, axis=0), abs=1e-12)
+
+
+def test_figures_are_averages_over_runs_with_their_interval(runs, predictions):
+    row = figures(replicate(runs["good"], replicates=REPLICATES, seed=5))
+    value, drawn = by_hand(runs["good"], predictions)
+    low, high = quantiles(value, drawn)
+    assert [row["roc_auc"], row["pr_auc"]] == pytest.approx(value, abs=1e-12)
+    assert [row["roc_auc_low"], row["pr_auc_high"]] == pytest.approx([low[0], high[1]], abs=1e-12)
+
+
+def test_a_pair_is_narrower_than_its_sides_and_of_the_seeds_that_both_have(predictions):
+    first = {seed: answers(predictions, seed, 0.02) for seed in (0, 1)}
+    second = {seed: answers(predictions, seed + 9, 0.02) for seed in (1, 2)}
+    models = {"first": replicate(first), "second": replicate(second), "alone": replicate({7: first[0]})}
+    table = pair_table(models)
+    assert table["seeds"].tolist() == [1, 1]
+    row = figures(models["first"])
+    assert 2 * table["smallest"][0] < (row["roc_auc_high"] - row["roc_auc_low"]) / 2
+    assert table["difference"][0] == pytest.approx(models["first"].values[1][0] - models["second"].values[1][0])
+
+
+def test_order_of_clips_does_not_matter_but_other_clips_are_refused(predictions):
+    rows = np.random.default_rng(0).permutation(len(predictions.clip_ids))
+    shuffled = replace(
+        predictions,
+        clip_ids=[predictions.clip_ids[row] for row in rows],
+        **{name: getattr(predictions, name)[rows] for name in ("groups", "splits", "labels", "scores")},
+    )
+    check_same_clips(shuffled, predictions, "shuffled")
+    table = pair_table({"one": replicate({0: predictions}), "two": replicate({0: shuffled})})
+    assert np.abs(table[["difference", "low", "high"]].to_numpy()).max() < 1e-12
+    with pytest.raises(UserError, match="runs/two: has predictions for other clips or tags"):
+        check_same_clips(replace(predictions, tags=("other", *predictions.tags[1:])), predictions, "runs/two")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.01, 0.02, "confirmed"),
+        (-0.02, -0.01, "refuted"),
+        (-0.01, 0.02, "inconclusive"),
+        (0, 0.1, "inconclusive"),
+        (np.nan, np.nan, "inconclusive"),
+    ],
+)
+def test_verdicts(low, high, expected):
+    assert verdict(low, high) == expected
