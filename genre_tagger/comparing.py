@@ -110,6 +110,7 @@ class Compared:
     """What a comparison has to show."""
 
     directory: ComparisonDirectory
+    headline: str
     table: pd.DataFrame
     pairs: pd.DataFrame
     reasons: dict[str, str]
@@ -284,14 +285,21 @@ def _finish(
     presets = {name: _runs(name, members, tested, costs[name]) for name in names}
     floor = replicate({0: read_predictions(done[0].run.floor)})
     table = comparison_table(presets, floor, reach, first.protocol)
+    headline = _headline(first)
     pairs = pair_table({name: runs.areas for name, runs in presets.items() if runs.areas})
     with storage_errors(directory.path):
         for path, content in ((directory.table, table), (directory.pairs, pairs)):
             with replacing(path) as unfinished:
                 content.to_csv(unfinished, index=False)
-        write_text(directory.markdown, tables_in_markdown(table, pairs))
-        plot_comparison(directory.report, presets, table, pairs, reach)
-    return Compared(directory, table, pairs, reasons)
+        write_text(directory.markdown, tables_in_markdown(headline, table, pairs))
+        plot_comparison(directory.report, presets, table, pairs, reach, headline)
+    return Compared(directory, headline, table, pairs, reasons)
+
+
+def _headline(tested: Predictions) -> str:
+    """What the figures are of."""
+    protocol = f", protocol {tested.protocol}" if tested.protocol else ""
+    return f"{len(tested.clip_ids)} test clips of {np.unique(tested.groups).size} groups{protocol}"
 
 
 def _runs(

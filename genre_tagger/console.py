@@ -134,7 +134,7 @@ def print_compared(compared: "Compared") -> None:
 
     columns = {name: RESULT_COLUMNS[name] for name in ("preset", "runs", *COMPARED_COLUMNS)}
     headings, rows = shown_rows(compared.table, columns)
-    table = _table("averages over seeds", headings[0])
+    table = _table(f"averages over seeds, {compared.headline}", headings[0])
     for heading in headings[1:]:
         table.add_column(heading, justify="right")
     for row in rows:

@@ -107,9 +107,9 @@ def seconds_to_reach(history: pd.DataFrame, reach: float) -> float | None:
     return None if epochs.empty else float(epochs["seconds"].iloc[0])
 
 
-def tables_in_markdown(table: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """Both tables of a comparison, to read; `-` for what is not known."""
-    return _markdown(table, RESULT_COLUMNS) + "\n" + _markdown(pairs, PAIR_COLUMNS)
+def tables_in_markdown(headline: str, table: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """Both tables of a comparison, to read, below a line that says of what; `-` for what is not known."""
+    return "\n".join([f"{headline}\n", _markdown(table, RESULT_COLUMNS), _markdown(pairs, PAIR_COLUMNS)])
 
 
 def shown_rows(table: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[list[str]]]:

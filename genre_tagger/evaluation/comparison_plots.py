@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from genre_tagger.evaluation.comparison import FLOOR, PresetRuns
 from genre_tagger.evaluation.paired import CONFIRMED, INCONCLUSIVE, REFUTED
@@ -21,21 +22,35 @@ VERDICT_COLORS = {CONFIRMED: "tab:green", REFUTED: "tab:red", INCONCLUSIVE: "0.5
 
 
 def plot_comparison(
-    report: Path, presets: Mapping[str, PresetRuns], table: pd.DataFrame, pairs: pd.DataFrame, reach: float | None
+    report: Path,
+    presets: Mapping[str, PresetRuns],
+    table: pd.DataFrame,
+    pairs: pd.DataFrame,
+    reach: float | None,
+    headline: str,
 ) -> None:
-    """Writes all plots of a comparison into a folder, made if missing; table and pairs as their functions make them."""
+    """Writes all plots of a comparison into a folder, made if missing.
+
+    Args:
+        report: the folder.
+        presets: their runs.
+        table: as `comparison_table` makes it.
+        pairs: as `pair_table` makes it.
+        reach: a validation ROC-AUC to mark.
+        headline: says on what data; it stands above the scores and the pairs.
+    """
     report.mkdir(parents=True, exist_ok=True)
-    plot_scores(report / "scores.png", table)
-    plot_pairs(report / "pairs.png", pairs)
+    plot_scores(report / "scores.png", table, headline)
+    plot_pairs(report / "pairs.png", pairs, headline)
     plot_learning(report / "learning.png", presets, reach)
     plot_gap(report / "train_and_validation.png", presets)
 
 
-def plot_scores(path: Path, table: pd.DataFrame) -> None:
+def plot_scores(path: Path, table: pd.DataFrame, headline: str) -> None:
     """Each preset's test areas with their intervals, the first on top, and the floor as a line."""
     done = table[table["roc_auc"].notna() & (table["preset"] != FLOOR)][::-1]
     floor = table[table["preset"] == FLOOR].iloc[0]
-    figure = _figure("Test scores, averaged over seeds, with 95 % intervals over groups", len(done))
+    figure = _figure(f"Test scores, averaged over seeds, with 95 % intervals over groups\n{headline}", len(done))
     for axes, (area, name) in zip(figure.subplots(1, 2, sharey=True), AREAS.items(), strict=True):
         _draw_intervals(
             axes, done["preset"], done[area], done[f"{area}_low"], done[f"{area}_high"], [POINT] * len(done)
@@ -46,9 +61,9 @@ def plot_scores(path: Path, table: pd.DataFrame) -> None:
     _save(figure, path)
 
 
-def plot_pairs(path: Path, pairs: pd.DataFrame) -> None:
+def plot_pairs(path: Path, pairs: pd.DataFrame, headline: str) -> None:
     """Each pair's difference with its paired interval, coloured by the verdict."""
-    figure = _figure("Differences with paired 95 % intervals over groups", len(pairs) // len(AREAS))
+    figure = _figure(f"Differences with paired 95 % intervals over groups\n{headline}", len(pairs) // len(AREAS))
     for axes, (area, name) in zip(figure.subplots(1, 2, sharey=True), AREAS.items(), strict=True):
         rows = pairs[pairs["area"] == area][::-1]
         names = rows["preset"] + " - " + rows["against"]
@@ -85,6 +100,7 @@ def plot_gap(path: Path, presets: Mapping[str, PresetRuns]) -> None:
             mean = pd.concat(runs.histories.values()).groupby("epoch")[["roc_auc", "val_roc_auc"]].mean()
             axes.plot(mean.index, mean["val_roc_auc"], ".-", color=color, label=name)
             axes.plot(mean.index, mean["roc_auc"], ".:", color=color)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _label(figure, axes, "epoch", "ROC-AUC")
     _save(figure, path)
 

@@ -123,7 +123,9 @@ def _differences(first: Replicated, second: Replicated) -> Iterator[dict]:
 
 
 def verdict(low: float, high: float) -> str:
-    """What an interval of a difference says of the claim that it is above 0."""
+    """What an interval of a difference says of the claim that it is above 0; without width, it has seen no group vary."""
+    if not low < high:
+        return INCONCLUSIVE
     if low > 0:
         return CONFIRMED
     return REFUTED if high < 0 else INCONCLUSIVE

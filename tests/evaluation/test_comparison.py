@@ -65,12 +65,13 @@ def test_the_first_epoch_that_reaches_it_counts():
 def test_markdown_and_plots_of_all_of_it(presets, predictions, tmp_path):
     table = comparison_table(presets, replicate({0: predictions}, replicates=5), reach=0.7)
     pairs = pair_table({name: runs.areas for name, runs in presets.items() if runs.areas})
-    text = tables_in_markdown(table, pairs)
-    first, second = (block.splitlines() for block in text.split("\n\n"))
+    text = tables_in_markdown("200 test clips, protocol full", table, pairs)
+    headline, first, second = (block.splitlines() for block in text.split("\n\n"))
+    assert headline == ["200 test clips, protocol full"]
     assert len({line.count("|") for line in first}) == len({line.count("|") for line in second}) == 1
     assert (len(first), len(second)) == (2 + 4, 2 + 2)
     assert first[2].startswith("| logistic-regression floor | - | ") and "| 1,000 |" in first[3]
-    plot_comparison(tmp_path, presets, table, pairs, 0.7)
+    plot_comparison(tmp_path, presets, table, pairs, 0.7, "200 test clips, protocol full")
     for name in ("scores", "pairs", "learning", "train_and_validation"):
         pixels = imread(tmp_path / f"{name}.png")
         assert (pixels[..., :3].min(axis=2) < 0.8).mean() > 0.005, name

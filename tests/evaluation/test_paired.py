@@ -104,6 +104,7 @@ def test_order_of_clips_does_not_matter_but_other_clips_are_refused(predictions)
         (-0.02, -0.01, "refuted"),
         (-0.01, 0.02, "inconclusive"),
         (0, 0.1, "inconclusive"),
+        (0.5, 0.5, "inconclusive"),  # of two groups every draw that is defined may be the same
         (np.nan, np.nan, "inconclusive"),
     ],
 )
