@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from genre_tagger.export.against import Comparison
     from genre_tagger.export.serving import Launch
     from genre_tagger.exporting import Exported
+    from genre_tagger.run import RunDirectory
     from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
 
@@ -101,6 +102,16 @@ def print_training(result: "TrainingResult") -> None:
     say(f"  genre-tagger evaluate {run}               every tag, families, intervals")
     say(f"  tensorboard --logdir {result.run.tensorboard}")
     say("  genre-tagger train folder --root MUSIC   your own music, with MUSIC/tags.csv")
+
+
+def print_import(run: "RunDirectory") -> None:
+    """Where the run lies, what to run next."""
+    path = shlex.quote(str(run.path))
+    say(f"run directory: {run.path}  (where its weights come from, and their licence: {run.data.name})")
+    say("next:")
+    say(f"  genre-tagger tag {path} FILE...            tags of any audio file")
+    say(f"  genre-tagger export {path} DIR             a SavedModel that takes raw audio")
+    say(f"  genre-tagger evaluate {path} SOURCE        on labelled music: folder --root MUSIC, say")
 
 
 def print_tuning(result: "TuningResult") -> None:

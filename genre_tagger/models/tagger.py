@@ -9,7 +9,10 @@ from genre_tagger.config import Config, HeadConfig, ModelConfig
 from genre_tagger.errors import UserError
 from genre_tagger.frontend import LogMelSpectrogram
 from genre_tagger.models.cnn import cnn_branch
+from genre_tagger.models.musicnn import musicnn
 from genre_tagger.models.wavenet import cascade, wavenet
+
+BRANCHES = ("wavenet", "cnn", "musicnn")
 
 
 def build_tagger(config: Config, num_tags: int) -> keras.Model:
@@ -52,6 +55,8 @@ def _branches(log_mel, model: ModelConfig) -> list:
         branches.append(wavenet(x, model.wavenet, model.batch_norm_momentum))
     if model.cnn is not None:
         branches.append(cnn_branch(log_mel, model.cnn, model.batch_norm_momentum))
+    if model.musicnn is not None:
+        branches.append(musicnn(log_mel, model.musicnn, model.batch_norm_momentum))
     return branches
 
 
@@ -75,12 +80,10 @@ def _check(config: Config) -> None:
             f"config key 'window.seconds': {config.window.seconds} s is {config.window_samples} samples, "
             f"expected at least n_fft = {config.frontend.n_fft}"
         )
-    if model.cnn is None and model.wavenet is None:
-        raise UserError("config key 'model': expected a cnn or a wavenet branch, found none of the two")
-    if model.merge == "add" and model.cnn is not None and model.wavenet is not None:
-        widths = model.wavenet.output_width, model.cnn.output_width
-        if widths[0] != widths[1]:
-            raise UserError(
-                f"config key 'model.merge': add needs branches of one output_width, found wavenet {widths[0]}, "
-                f"cnn {widths[1]}"
-            )
+    branches = {name: branch for name in BRANCHES if (branch := getattr(model, name)) is not None}
+    if not branches:
+        raise UserError(f"config key 'model': expected a branch of {', '.join(BRANCHES)}, found none of them")
+    widths = {name: branch.output_width for name, branch in branches.items()}
+    if model.merge == "add" and len(set(widths.values())) > 1:
+        found = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise UserError(f"config key 'model.merge': add needs branches of one output_width, found {found}")
