@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -302,10 +302,11 @@ def _explain(error: ValidationError) -> str:
 
 
 def _fields_of(location: list[str]) -> list[str]:
-    section: BaseModel = Config()
+    section: type[BaseModel] = Config
     for part in location:
-        section = getattr(section, part)
-    return list(type(section).model_fields)
+        kind = section.model_fields[part].annotation  # a section, or a section or None
+        section = next(one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, Section))
+    return list(section.model_fields)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """The published weights of musicnn: the file they lie in, its tags, and where each variable of its checkpoint goes."""
 
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -36,8 +35,8 @@ def extract_checkpoint(wheel: Path, folder: Path) -> Path:
     prefix = folder / CHECKPOINT
     with zipfile.ZipFile(wheel) as archive:
         for part in CHECKPOINT_PARTS:
-            with archive.open(f"musicnn/{CHECKPOINT}/{part}") as source, open(f"{prefix}{part}", "wb") as copy:
-                shutil.copyfileobj(source, copy)
+            with archive.open(f"musicnn/{CHECKPOINT}/{part}") as source:
+                prefix.with_name(f"{CHECKPOINT}{part}").write_bytes(source.read())
     return prefix
 
 

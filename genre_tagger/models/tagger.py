@@ -1,4 +1,4 @@
-"""The tagger: log-mel front-end, WaveNet and CNN branches in parallel, merge, head. One builder, all from a config."""
+"""The tagger: log-mel front-end, branches in parallel, merge, head. One builder, all from a config."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from genre_tagger.models.cnn import cnn_branch
 from genre_tagger.models.musicnn import musicnn
 from genre_tagger.models.wavenet import cascade, wavenet
 
-BRANCHES = ("wavenet", "cnn", "musicnn")
+BRANCHES = ("wavenet", "cnn", "musicnn")  # sections of the configuration, each with an output_width
 
 
 def build_tagger(config: Config, num_tags: int) -> keras.Model:
@@ -80,10 +80,9 @@ def _check(config: Config) -> None:
             f"config key 'window.seconds': {config.window.seconds} s is {config.window_samples} samples, "
             f"expected at least n_fft = {config.frontend.n_fft}"
         )
-    branches = {name: branch for name in BRANCHES if (branch := getattr(model, name)) is not None}
-    if not branches:
-        raise UserError(f"config key 'model': expected a branch of {', '.join(BRANCHES)}, found none of them")
-    widths = {name: branch.output_width for name, branch in branches.items()}
+    widths = {name: branch.output_width for name in BRANCHES if (branch := getattr(model, name)) is not None}
+    if not widths:
+        raise UserError(f"config key 'model': expected a branch ({', '.join(BRANCHES)}), found none")
     if model.merge == "add" and len(set(widths.values())) > 1:
         found = ", ".join(f"{name} {width}" for name, width in widths.items())
         raise UserError(f"config key 'model.merge': add needs branches of one output_width, found {found}")
