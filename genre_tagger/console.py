@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genre_tagger.evaluation.predictions import Predictions
     from genre_tagger.export.against import Comparison
     from genre_tagger.export.serving import Launch
+    from genre_tagger.export.thresholds import Thresholds
     from genre_tagger.exporting import Exported
     from genre_tagger.run import RunDirectory
     from genre_tagger.tuning.search import TuningResult
@@ -195,8 +196,8 @@ def print_export(exported: "Exported", directory: Path) -> None:
     thresholds = exported.thresholds
     if exported.comparison:
         print_comparison(exported.comparison)
-    say(f"thresholds for {thresholds.objective} on the {thresholds.split} clips; all tags: {thresholds.all_tags:.3f}")
-    if thresholds.from_all_tags:
+    say(f"{_how_chosen(thresholds)}; all tags: {thresholds.all_tags:.3f}")
+    if thresholds.are_chosen and thresholds.from_all_tags:
         say(
             f"with fewer than {thresholds.min_positives} positives or negatives, so with the threshold of all tags: "
             f"{', '.join(thresholds.from_all_tags)}"
@@ -207,6 +208,12 @@ def print_export(exported: "Exported", directory: Path) -> None:
         return
     say(f"exported {exported.path}  (signatures, tags, thresholds, warm-up requests, model_card.md)")
     say(f"next: genre-tagger serve {shlex.quote(str(directory))}")
+
+
+def _how_chosen(thresholds: "Thresholds") -> str:
+    if thresholds.are_chosen:
+        return f"thresholds for {thresholds.objective} on the {thresholds.split} clips"
+    return "thresholds chosen on nothing, as the run has not been evaluated (`genre-tagger evaluate RUN SOURCE`)"
 
 
 def print_comparison(comparison: "Comparison") -> None:

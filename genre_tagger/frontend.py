@@ -5,7 +5,6 @@ import librosa
 import numpy as np
 from keras import ops
 
-
 LOG10_FACTOR = 10_000  # of the mel power under `log10`, as musicnn has it
 
 
@@ -13,10 +12,10 @@ LOG10_FACTOR = 10_000  # of the mel power under `log10`, as musicnn has it
 class LogMelSpectrogram(keras.layers.Layer):
     """Log-mel spectrogram of a waveform, equal to librosa's `power_to_db(melspectrogram(y) ** mel_exponent)`.
 
-    Input: waveform [batch, samples], mono, full scale 1. Output: [batch, frames, mels] in dB,
-    with `frames = 1 + samples // hop_length` (centred frames, zero-padded at both ends), or without centring
-    `1 + (samples - n_fft) // hop_length`. Computed in float32 whatever the precision policy. Defaults are the published system's, where the
-    power mel spectrogram is squared once more before the logarithm (`mel_exponent=2`).
+    Input: waveform [batch, samples], mono, full scale 1. Output: [batch, frames, mels] in dB, with
+    `frames = 1 + samples // hop_length` (centred frames, zero-padded at both ends), or uncentred
+    `1 + (samples - n_fft) // hop_length`. Computed in float32 whatever the precision policy. Defaults are the
+    published system's, where the power mel spectrogram is squared once more before the logarithm (`mel_exponent=2`).
 
     Args:
         sample_rate: hertz.

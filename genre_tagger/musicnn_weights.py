@@ -14,14 +14,13 @@ NOTICE_MEMBER = "musicnn-0.1.0.dist-info/LICENSE.md"
 CHECKPOINT = "MTT_musicnn"
 CHECKPOINT_PARTS = (".index", ".data-00000-of-00001")  # the checkpoint has no name in the wheel, endings alone
 
-TAGS = tuple(
-    (
-        "guitar, classical, slow, techno, strings, drums, electronic, rock, fast, piano, ambient, beat, violin, vocal, "
-        "synth, female, indian, opera, male, singing, vocals, no vocals, harpsichord, loud, quiet, flute, woman, "
-        "male vocal, no vocal, pop, soft, sitar, solo, man, classic, choir, voice, new age, dance, male voice, "
-        "female vocal, beats, harp, cello, no voice, weird, country, metal, female voice, choral"
-    ).split(", ")
+_TAG_LIST = (
+    "guitar, classical, slow, techno, strings, drums, electronic, rock, fast, piano, ambient, beat, violin, vocal, "
+    "synth, female, indian, opera, male, singing, vocals, no vocals, harpsichord, loud, quiet, flute, woman, "
+    "male vocal, no vocal, pop, soft, sitar, solo, man, classic, choir, voice, new age, dance, male voice, "
+    "female vocal, beats, harp, cello, no voice, weird, country, metal, female voice, choral"
 )
+TAGS = tuple(_TAG_LIST.split(", "))
 
 # In the order of their variables' numbers.
 CONVOLUTIONS = ("timbral1", "timbral2", "temporal1", "temporal2", "temporal3", "midend1", "midend2", "midend3")
@@ -35,8 +34,8 @@ def extract_checkpoint(wheel: Path, folder: Path) -> Path:
     prefix = folder / CHECKPOINT
     with zipfile.ZipFile(wheel) as archive:
         for part in CHECKPOINT_PARTS:
-            with archive.open(f"musicnn/{CHECKPOINT}/{part}") as source:
-                prefix.with_name(f"{CHECKPOINT}{part}").write_bytes(source.read())
+            content = archive.read(f"musicnn/{CHECKPOINT}/{part}")
+            prefix.with_name(f"{CHECKPOINT}{part}").write_bytes(content)
     return prefix
 
 

@@ -94,7 +94,7 @@ def open_run(path: Path) -> tuple[RunDirectory, Config]:
     run = RunDirectory(path)
     if not run.config.exists():
         raise UserError(
-            f"{path}: not a run directory (no config.yaml in it); expected one made by `genre-tagger train`"
+            f"{path}: not a run directory (no config.yaml in it); expected one made by `genre-tagger train` or `import`"
         )
     if not run.model.exists():
         raise UserError(f"{path}: has no trained model yet (no model.keras); let `genre-tagger train` finish an epoch")
@@ -190,6 +190,8 @@ def _check_same_config(run: RunDirectory, config: Config) -> None:
 
 def _check_same_data(run: RunDirectory, data: dict[str, Any]) -> None:
     there = read_data(run)
+    if there.get("origin"):
+        raise UserError(f"{run.path}: holds imported weights, which training would overwrite; expected another --run")
     if (there.get("hash"), there.get("stream")) != (data["hash"], data.get("stream")):
         raise UserError(
             f"{run.path}: holds a run on other data, or one that read it another way (--stream); expected the same to "

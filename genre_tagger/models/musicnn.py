@@ -11,10 +11,10 @@ KERNEL_FRAMES = 7  # of all other convolutions
 
 
 def musicnn(log_mel, config: MusicnnConfig, momentum: float):
-    """Adds the branch of musicnn (arXiv 1711.02520, 1909.06654): log-mel [batch, frames, mels] -> [batch, output_width].
+    """Adds musicnn's branch (arXiv 1711.02520, 1909.06654): log-mel [batch, frames, mels] -> [batch, output_width].
 
-    Every convolution keeps the frames and is followed by ReLU, then batch norm: as the order is not the usual one and
-    the scale may be negative, nothing is folded or pooled earlier.
+    Every convolution keeps the frames and has its batch norm behind the ReLU, not before it as elsewhere; since a
+    scale may be negative, pooling comes last.
 
     Raises:
         UserError: too few mel bands for its filters.
