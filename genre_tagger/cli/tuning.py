@@ -82,7 +82,7 @@ def tune(
     run = run or Path("runs") / f"tune-{source}-{name}"
     from genre_tagger.tuning import search
     from genre_tagger.tuning.cluster import Cluster
-    from genre_tagger.tuning.space import load_space
+    from genre_tagger.tuning.space_file import load_space
     from genre_tagger.tuning.trial import Limits
 
     result = search.tune(

@@ -13,6 +13,7 @@ from genre_tagger.models.musicnn import musicnn
 from genre_tagger.models.wavenet import cascade, wavenet
 
 BRANCHES = ("wavenet", "cnn", "musicnn")  # sections of the configuration, each with an output_width
+OUTPUT_NAME = "probabilities"
 
 
 def build_tagger(config: Config, num_tags: int) -> keras.Model:
@@ -70,7 +71,7 @@ def _head(x, head: HeadConfig, num_tags: int):
     for number, width in enumerate(head.widths, start=1):
         x = layers.Dense(width, activation=head.activation, name=f"head_dense{number}")(x)
         x = layers.Dropout(head.dropout, name=f"head_dropout{number}")(x)
-    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name=OUTPUT_NAME)(x)
 
 
 def _check(config: Config) -> None:
