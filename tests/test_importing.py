@@ -125,7 +125,7 @@ def variables():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory, variables):
-    """A wheel with these variables, code that must not run, and a file that would leave the folder."""
+    """A wheel with these variables, code, and a file that would leave the folder."""
     folder = tmp_path_factory.mktemp("wheel")
     names = list(variables)
     tf.raw_ops.SaveV2(
@@ -167,7 +167,7 @@ def song(tmp_path_factory):
     return path, waveform
 
 
-def test_the_run_is_whole_and_nothing_lies_beside_it(imported, wheel):
+def test_the_run_is_whole_and_nothing_lies_beside_it(imported):
     path, output = imported
     assert [entry.name for entry in path.parent.iterdir()] == ["musicnn"]
     assert {entry.name for entry in path.iterdir()} == {
@@ -179,9 +179,16 @@ def test_the_run_is_whole_and_nothing_lies_beside_it(imported, wheel):
     }
     assert open_run(path)[1] == load_config("musicnn")
     assert f"genre-tagger tag {path} FILE..." in output
-    assert not (wheel.parent.parent / "outside.txt").exists()
     origin = json.loads((path / "data.json").read_text())["origin"]
     assert origin["licence"] == "ISC" and origin["notice"].startswith("Copyright (c) the authors.")
+
+
+def test_the_checkpoint_alone_is_taken_out_of_the_wheel(wheel, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    prefix = musicnn_weights.extract_checkpoint(wheel, folder)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(str(path) for path in files) == [f"{prefix}.data-00000-of-00001", f"{prefix}.index"]
 
 
 def test_the_tags_are_those_of_magnatagatune_in_the_models_order(imported):
