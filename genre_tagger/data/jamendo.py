@@ -29,7 +29,7 @@ class JamendoSource:
         seed: of the draw.
 
     Raises:
-        UserError: no such folder, a table that is missing or broken, an artist in two of the three tables.
+        UserError: no such folder, a table that is missing or broken, an artist or a file in two of the three tables.
     """
 
     name = "jamendo"
@@ -42,7 +42,7 @@ class JamendoSource:
         if table is None:
             raise UserError("--table: the source 'jamendo' needs a TSV of the dataset, found nothing")
         tables = _read_tables(table, split)
-        names = [name for listing, _ in tables.values() for name in read_paths(listing, "PATH", root)]
+        names = _read_names(tables, root)
         present = [tags for _, rows in tables.values() for tags in rows]
         self.tags = tuple(sorted(set().union(*present)))
         labels = np.array([[tag in tags for tag in self.tags] for tags in present], np.int8)
@@ -83,6 +83,17 @@ def _read_table(path: Path) -> tuple[Table, list[set[str]]]:
     cells = np.array([row[: len(COLUMNS)] for row in rows[1:]], dtype=object)
     tags = [{tag for tag in row[len(COLUMNS) :] if tag} for row in rows[1:]]
     return Table(path, COLUMNS, cells, np.array(lines[1:])), tags
+
+
+def _read_names(tables: Tables, root: Path) -> list[str]:
+    """The paths of all tables, each in one of them."""
+    split_of: dict[str, str] = {}
+    for split, (listing, _) in tables.items():
+        for row, name in enumerate(read_paths(listing, "PATH", root)):
+            if name in split_of:
+                raise listing.error(row, "PATH", f"{name!r}, which is in {split_of[name]} too", "each file once")
+            split_of[name] = split
+    return list(split_of)
 
 
 def _splits(tables: Tables, labels: np.ndarray, artists: Sequence[str], way: str, seed: int) -> list[str]:

@@ -257,6 +257,20 @@ def test_fetches_what_is_missing_of_the_dataset_and_notes_it(server: Server, tmp
         fetch_missing(root, server.url, None, lambda line: None)
 
 
+@pytest.mark.parametrize(
+    "content", [b"[]", b'{"mp3.zip.001": 5}', b'{"mp3.zip.001": {"bytes": "many"}}', b"{", b'"\xff"', b""]
+)
+def test_damaged_notes_are_said_and_removing_them_helps(server: Server, tmp_path: Path, content: bytes):
+    server.files = {name: b"x" for name in NAMES}
+    (tmp_path / "downloads.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"downloads\.json: broken \(.*\); remove it") as caught:
+        fetch_missing(tmp_path, server.url, None, lambda line: None)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "downloads.json").unlink()
+    fetch_missing(tmp_path, server.url, None, lambda line: None)
+    assert json.loads((tmp_path / "downloads.json").read_text()).keys() == set(NAMES)
+
+
 def test_an_archive_joined_by_hand_or_a_tree_needs_the_tables_only(server: Server, tmp_path: Path):
     server.files = {name: b"x" for name in NAMES[:2]}
     for root in (tmp_path / "joined", tmp_path / "tree"):

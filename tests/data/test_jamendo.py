@@ -103,6 +103,13 @@ def test_mistakes_name_file_and_line(tmp_path: Path, text: str, message: str):
         JamendoSource(tmp_path, tmp_path / "all.tsv")
 
 
+def test_a_file_in_two_tables_is_refused_whoever_made_it(tmp_path: Path):
+    table = write_three(tmp_path)
+    write(tmp_path / "top-test.tsv", row(8, 4, "genre---rock"), row(948, 5, "genre---rock").replace("48/", "./48/"))
+    with pytest.raises(UserError, match=r"top-test.tsv, line 3, column 'PATH': found '48/948.mp3', which is in train"):
+        JamendoSource(tmp_path, table)
+
+
 def test_what_is_missing_or_does_not_fit_is_said(tmp_path: Path):
     with pytest.raises(UserError, match=r"top-train.tsv: cannot be read"):
         JamendoSource(tmp_path, tmp_path / "top-train.tsv")
