@@ -230,7 +230,7 @@ def test_needed_disk_is_said_first_and_too_little_is_refused(server: Server, tmp
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(399_999))
     with pytest.raises(UserError, match=r"found 0\.40 MB free on its disk, expected 0\.40 MB"):
         download([f"{server.url}/a.bin"], tmp_path, say=lines.append)
-    assert lines == [f"{tmp_path}: 0.40 MB to download, 0.40 MB free on its disk"]
+    assert lines == [f"0.40 MB to download into {tmp_path}: 0.40 MB free on that disk"]
     assert server.asked == []
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(400_000))
     assert fetch(server, tmp_path).read_bytes() == CONTENT

@@ -1,6 +1,6 @@
 """Which files of the dataset lie in a folder, and the download of those that do not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter
 from genre_tagger.data.download import OnBytes, download, sha256_of
 from genre_tagger.data.magnatagatune.annotations import ANNOTATIONS_NAME, CLIP_INFO_NAME, FOLDERS
 from genre_tagger.errors import UserError
-from genre_tagger.files import locked, replacing, storage_errors
+from genre_tagger.files import Need, locked, replacing, storage_errors
 
 HOME = "https://mirg.city.ac.uk/datasets/magnatagatune"
 NOTES_NAME = "downloads.json"
@@ -49,7 +49,13 @@ def missing_names(root: Path) -> list[str]:
     return [name for name in names if not (root / name).exists()]
 
 
-def fetch_missing(root: Path, mirror: str | None, on_progress: OnBytes | None, say: Callable[[str], None]) -> None:
+def fetch_missing(
+    root: Path,
+    mirror: str | None,
+    on_progress: OnBytes | None,
+    say: Callable[[str], None],
+    afterwards: Sequence[Need] = (),
+) -> None:
     """Downloads what is missing of the dataset and notes the size and SHA-256 of each file in `downloads.json`.
 
     Files that are there are used as they are, unless `downloads.json` says that they were longer or shorter.
@@ -59,6 +65,7 @@ def fetch_missing(root: Path, mirror: str | None, on_progress: OnBytes | None, s
         mirror: address of a folder with the five files, or None for the dataset's home.
         on_progress: called with the number of bytes that are there and of all.
         say: prints a line.
+        afterwards: disk that is needed beside the download's.
 
     Raises:
         UserError: as `download`; or a file is not as long as it was when it was downloaded.
@@ -72,7 +79,14 @@ def fetch_missing(root: Path, mirror: str | None, on_progress: OnBytes | None, s
         root.mkdir(parents=True, exist_ok=True)
         with locked(root):
             urls = [f"{base}/{name}" for name in names]
-            download(urls, root, say=say, on_progress=on_progress, on_finished=lambda parts: _note(root, base, parts))
+            download(
+                urls,
+                root,
+                say=say,
+                on_progress=on_progress,
+                on_finished=lambda parts: _note(root, base, parts),
+                afterwards=afterwards,
+            )
 
 
 def _check_noted_sizes(root: Path) -> None:
