@@ -236,10 +236,11 @@ def _stream(
     options: SourceOptions, config: Config, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing
 ) -> tuple[Dataset, pd.DataFrame]:
     source = _open(options, data, workers, progress, say)
-    for note in source.notes:
-        say(note)
     with progress("checking files") as on_progress:
-        return stream_dataset(source, config.frontend.sample_rate, on_progress)
+        dataset, rejected = stream_dataset(source, config.frontend.sample_rate, on_progress)
+    for note in source.notes({name for clips in dataset.splits.values() for name in clips.ids}):
+        say(note)
+    return dataset, rejected
 
 
 def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A folder of audio files with a table of tags."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from genre_tagger.data.clips import SPLITS, Clip
@@ -35,8 +35,6 @@ class FolderSource:
     """
 
     name = "folder"
-
-    notes = ()
     min_seconds = MIN_SECONDS
     clip_seconds = None
 
@@ -59,6 +57,10 @@ class FolderSource:
             Clip(name, root / name, row, group, split)
             for name, row, group, split in zip(ids, labels, groups, splits, strict=True)
         ]
+
+    def notes(self, ids: Collection[str]) -> tuple[str, ...]:
+        """None: groups lie in one split each."""
+        return ()
 
 
 def _default_table(root: Path) -> Path:

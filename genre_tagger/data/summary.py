@@ -47,7 +47,7 @@ def write_summary(source: Source, sample_rate: int, directory: Path, digest: str
         splits={split: _summarise(clips[clips["split"] == split], source.tags) for split in SPLITS},
         rejected=len(rejected),
         protocol=source.protocol,
-        notes=source.notes,
+        notes=source.notes(set(clips["id"])),
     )
     with replacing(directory / MANIFEST_NAME) as path:
         path.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
