@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from genre_tagger.figures import name_ticks
+
 DPI = 100
 WIDTH, INCHES_PER_TAG, LEAST_HEIGHT = 18.0, 0.4, 9.0
 COLOURS = {"train": "tab:blue", "valid": "tab:orange", "test": "tab:green"}
@@ -46,8 +48,9 @@ def _draw_counts(axes: Axes, tags: Mapping) -> None:
     left = np.zeros(len(tags))
     for split, colour in COLOURS.items():
         positives = np.array([counts[split]["positives"] for counts in tags.values()])
-        axes.barh(list(tags), positives, left=left, color=colour, label=split)
+        axes.barh(range(len(tags)), positives, left=left, color=colour, label=split)
         left += positives
+    name_ticks(axes.yaxis, list(tags))
     axes.margins(y=0.005)
     axes.invert_yaxis()
     axes.legend()
@@ -57,7 +60,8 @@ def _draw_counts(axes: Axes, tags: Mapping) -> None:
 def _draw_balance(axes: Axes, tags: Mapping) -> None:
     for split, colour in COLOURS.items():
         shares = [np.nan if (share := counts[split]["share"]) is None else 100 * share for counts in tags.values()]
-        axes.plot(shares, list(tags), "o", color=colour, label=split)
+        axes.plot(shares, range(len(tags)), "o", color=colour, label=split)
+    name_ticks(axes.yaxis, list(tags))
     axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.grid(axis="y", alpha=0.3)
@@ -68,14 +72,14 @@ def _draw_balance(axes: Axes, tags: Mapping) -> None:
 def _draw_co_occurrence(axes: Axes, tags: list[str], counts: np.ndarray) -> None:
     shares = counts / np.maximum(counts.diagonal()[:, None], 1)
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    axes.set_xticks(range(len(tags)), tags, rotation=90, fontsize=SMALL)
-    axes.set_yticks(range(len(tags)), tags)
+    name_ticks(axes.xaxis, tags, rotation=90, fontsize=SMALL)
+    name_ticks(axes.yaxis, tags)
     axes.set(title="share of each row's clips that have the column's tag too")
 
 
 def _draw_bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
     names = [shorten(name, REASON_LETTERS, placeholder=" ...") for name in counts]
     axes.barh(range(len(names)), list(counts.values()), height=0.5, color=COLOURS["train"])
-    axes.set_yticks(range(len(names)), names)
+    name_ticks(axes.yaxis, names)
     axes.invert_yaxis()
     axes.set(title=title, xlabel="files")

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.figure import Figure
 
+from genre_tagger.data import card_plot
+from genre_tagger.data.clips import SPLITS
 from genre_tagger.data.folder import FolderSource
 from genre_tagger.data.records import prepare
 
@@ -56,6 +59,29 @@ def test_the_picture_is_a_png_of_its_size(prepared: Path):
 
     height, width, _ = imread(prepared / "dataset.png").shape
     assert (width, height) == (1800, 900)
+
+
+def test_names_are_drawn_as_they_stand(tmp_path: Path, monkeypatch):
+    names = ["$x^{2$", "100 %", r"a\$b", "$$", "a$b_c$"]  # the first is no mathematics that could be set
+    drawn = []
+    monkeypatch.setattr(card_plot, "Figure", lambda **options: drawn.append(Figure(**options)) or drawn[-1])
+    share = {"positives": 1, "negatives": 1, "share": 0.5}
+    card = {
+        "source": "folder",
+        "protocol": None,
+        "splits": {split: {"clips": 2} for split in SPLITS},
+        "tags": {name: dict.fromkeys(SPLITS, share) for name in names},
+        "co_occurrence": np.eye(len(names), dtype=int).tolist(),
+        "files": {"looked_at": 6, "kinds": {"WAV": 6}},
+        "rejected": {"damaged in its archive: '$a$_.mp3'": 1},
+    }
+    card_plot.plot_card(tmp_path / "card.png", card, np.ones(6))
+    counts, _, together, _, _, rejected = drawn[0].axes
+    for axis in (counts.yaxis, together.xaxis, together.yaxis):
+        assert [label.get_text() for label in axis.get_ticklabels()] == names
+        assert not any(label.get_parse_math() for label in axis.get_ticklabels())
+    assert [bar.get_y() + bar.get_height() / 2 for bar in counts.patches[:5]] == pytest.approx(range(5))
+    assert rejected.get_yticklabels()[0].get_text() == "damaged in its archive: '$a$_.mp3'"
 
 
 def test_a_card_that_a_killed_run_did_not_write_comes_with_the_next(prepared: Path):
