@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from genre_tagger.data.clips import SPLITS, Clip
 from genre_tagger.data.decode import MIN_SECONDS
@@ -43,7 +44,11 @@ class FolderSource:
             raise UserError(f"{root}: no such folder, expected one with audio files and {' or '.join(TABLE_NAMES)}")
         listing = read_table(table or _default_table(root))
         if "path" not in listing.columns:
-            raise UserError(f"{listing.path}, line 1: found no column 'path'{nearest('path', listing.columns)}")
+            hint = nearest("path", listing.columns) or f", the first is {shorten(listing.columns[0], 60)!r}"
+            raise UserError(
+                f"{listing.path}, line 1: found no column 'path'{hint}; expected it, commas between cells in a .csv, "
+                "tabs in a .tsv"
+            )
         self.tags, labels = read_labels(listing)
         ids = read_paths(listing, "path", root)
         groups = _read_groups(listing, ids)

@@ -8,6 +8,7 @@ import numpy as np
 from genre_tagger.data.clips import Clip
 from genre_tagger.data.decode import MIN_SECONDS
 from genre_tagger.data.inside import read_paths, stays_inside
+from genre_tagger.data.labels import check_tags
 from genre_tagger.data.splitting import drawn_splits
 from genre_tagger.data.table import Table, read_rows
 from genre_tagger.errors import UserError
@@ -85,7 +86,9 @@ def _read_table(path: Path) -> tuple[Table, list[set[str]]]:
         raise UserError(f"{path}: found a header but no rows, expected a line for each track")
     cells = np.array([row[: len(COLUMNS)] for row in rows[1:]], dtype=object)
     tags = [{tag for tag in row[len(COLUMNS) :] if tag} for row in rows[1:]]
-    return Table(path, COLUMNS, cells, np.array(lines[1:])), tags
+    table = Table(path, COLUMNS, cells, np.array(lines[1:]))
+    check_tags(table, tags)
+    return table, tags
 
 
 def _read_names(tables: Tables, root: Path) -> list[str]:

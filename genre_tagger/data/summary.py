@@ -76,9 +76,13 @@ def _refuse_empty_splits(clips: pd.DataFrame, rejected: pd.DataFrame, directory:
     empty = [split for split in SPLITS if split not in set(clips["split"])]
     if empty:
         raise UserError(
-            f"{directory}: no usable clip in {', '.join(empty)}, {len(rejected)} rejected (reasons in "
-            f"{directory / REJECTED_NAME}); mend the files, remove the directory and prepare again"
+            f"{directory}: no usable clip in {', '.join(empty)}, {len(rejected)} rejected{_first_of(rejected)} (all "
+            f"reasons in {directory / REJECTED_NAME}); mend the files, remove the directory and prepare again"
         )
+
+
+def _first_of(rejected: pd.DataFrame) -> str:
+    return f", the first {rejected['path'][0]}: {rejected['reason'][0]}" if len(rejected) else ""
 
 
 def _summarise(clips: pd.DataFrame, tags: Sequence[str]) -> SplitSummary:

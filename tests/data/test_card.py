@@ -61,21 +61,41 @@ def test_the_picture_is_a_png_of_its_size(prepared: Path):
     assert (width, height) == (1800, 900)
 
 
-def test_names_are_drawn_as_they_stand(tmp_path: Path, monkeypatch):
-    names = ["$x^{2$", "100 %", r"a\$b", "$$", "a$b_c$"]  # the first is no mathematics that could be set
-    drawn = []
-    monkeypatch.setattr(card_plot, "Figure", lambda **options: drawn.append(Figure(**options)) or drawn[-1])
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that were drawn."""
+    figures = []
+    monkeypatch.setattr(card_plot, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    return figures
+
+
+def card_of(names: list[str], counts: list[int]) -> dict:
+    """A card of tags that no two clips share."""
     share = {"positives": 1, "negatives": 1, "share": 0.5}
-    card = {
+    return {
         "source": "folder",
         "protocol": None,
         "splits": {split: {"clips": 2} for split in SPLITS},
         "tags": {name: dict.fromkeys(SPLITS, share) for name in names},
-        "co_occurrence": np.eye(len(names), dtype=int).tolist(),
+        "co_occurrence": np.diag(counts).tolist(),
         "files": {"looked_at": 6, "kinds": {"WAV": 6}},
         "rejected": {"damaged in its archive: '$a$_.mp3'": 1},
     }
-    card_plot.plot_card(tmp_path / "card.png", card, np.ones(6))
+
+
+def test_many_or_long_tags_leave_a_picture(tmp_path: Path, drawn, monkeypatch):
+    monkeypatch.setattr(card_plot, "SHOWN_TAGS", 2)
+    card_plot.plot_card(tmp_path / "card.png", card_of(["rare", "x" * 400, "often"], [1, 3, 2]), np.ones(6))
+    assert drawn[0].get_suptitle().endswith("the 2 most frequent of 3 tags")
+    counts, _, together, *_ = drawn[0].axes
+    assert [label.get_text() for label in counts.get_yticklabels()] == ["x" * 56 + " ...", "often"]
+    np.testing.assert_array_equal(together.images[0].get_array(), np.eye(2))
+    assert counts.get_window_extent().width > 50  # pixels
+
+
+def test_names_are_drawn_as_they_stand(tmp_path: Path, drawn):
+    names = ["$x^{2$", "100 %", r"a\$b", "$$", "a$b_c$"]  # the first is no mathematics that could be set
+    card_plot.plot_card(tmp_path / "card.png", card_of(names, [1] * 5), np.ones(6))
     counts, _, together, _, _, rejected = drawn[0].axes
     for axis in (counts.yaxis, together.xaxis, together.yaxis):
         assert [label.get_text() for label in axis.get_ticklabels()] == names
