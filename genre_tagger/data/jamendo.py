@@ -46,6 +46,8 @@ class JamendoSource:
         names = _read_names(tables, root)
         present = [tags for _, rows in tables.values() for tags in rows]
         self.tags = tuple(sorted(set().union(*present)))
+        if not self.tags:
+            raise UserError(f"{table}: found no tag in any line, expected some after the fifth column")
         labels = np.array([[tag in tags for tag in self.tags] for tags in present], np.int8)
         artists = [artist for listing, _ in tables.values() for artist in listing.column("ARTIST_ID")]
         splits = _splits(tables, labels, artists, split or "group", seed)

@@ -91,6 +91,7 @@ def test_one_table_is_split_by_artist(tmp_path: Path, way):
         ("", r"line 1: found '', expected the columns TRACK_ID"),
         ("path\ttags\n", r"line 1: found 'path\\ttags', expected the columns TRACK_ID, ARTIST_ID"),
         (HEADER + row(1, 1, "a") + "x\ty\n", r"line 3: found 2 cells, expected 5 and one a tag"),
+        (HEADER + row(1, 1, "") + row(2, 2, ""), r"all.tsv: found no tag in any line, expected some after the fifth"),
         (HEADER + row(1, 1, "a\x0cb"), r"line 2, column 'tags': found the tag 'a\\x0cb', expected names of one line"),
         (HEADER + row(1, 1), r"line 2: found 5 cells, expected 5 and one a tag"),
         (HEADER + row(1, 1, "a").replace("01/1", "../1"), r"line 2, column 'PATH': found '../1.mp3'"),
