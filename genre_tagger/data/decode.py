@@ -73,6 +73,11 @@ def to_pcm16(waveform: np.ndarray) -> np.ndarray:
     return steps.astype("<i2")
 
 
+def pcm16_size(seconds: float, sample_rate: int) -> int:
+    """Bytes of what `to_pcm16` makes of so many seconds."""
+    return 2 * round(seconds * sample_rate)
+
+
 def decode_into(slot: Path, path: Path | PackedFile, sample_rate: int, min_seconds: float) -> int | Undecodable:
     """Overwrites the start of the file `slot` with the clip's `to_pcm16`, for another process to read.
 
