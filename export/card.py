@@ -45,6 +45,8 @@ def model_card(
         sections["Origin of the weights"] = _origin(origin)
     if metrics:
         sections["Evaluation data" if origin else "Training data"] = _data(data, licence)
+    elif licence:
+        sections["Training data"] = _items(f"licence of the audio: {licence}")
     sections |= {
         "Protocol": _protocol(config, metrics, is_onnx, is_imported=bool(origin)),
         "Metrics": _metrics(metrics),

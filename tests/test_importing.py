@@ -231,16 +231,23 @@ def test_export_without_an_evaluation_says_so(imported, tmp_path, monkeypatch, c
         for name, text in texts.items():
             (folder / name).write_text(text)
 
-    result = invoke("export", imported[0], tmp_path)
+    result = invoke("export", imported[0], tmp_path, "--licence", "CC BY-NC-SA")
     assert result.exit_code == 0, result.output
     assert "thresholds chosen on nothing, as the run has not been evaluated" in result.stdout
     thresholds = json.loads((tmp_path / "tagger/1/thresholds.json").read_text())
     assert set(thresholds["tags"].values()) == {0.5} and len(thresholds["tags"]) == 50
     card = (tmp_path / "tagger/1/model_card.md").read_text()
-    stated = ("licence: ISC", "Permission is granted.", "not been evaluated", "log10(10000 x + 1)", "for every tag")
+    stated = (
+        "licence: ISC",
+        "licence of the audio: CC BY-NC-SA",
+        "Permission is granted.",
+        "not been evaluated",
+        "log10(10000 x + 1)",
+        "for every tag",
+    )
     for words in stated:
         assert words in card, words
-    assert "the best epoch" not in card and "Training data" not in card
+    assert "the best epoch" not in card and "Evaluation data" not in card
     line = failure(monkeypatch, capsys, "export", imported[0], tmp_path / "other", "--objective", "best")
     assert line.startswith("--objective: found 'best'")
 
