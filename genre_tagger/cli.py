@@ -246,7 +246,7 @@ def evaluate(
         from genre_tagger import workflow
 
         report = workflow.evaluate(run, family_of, workers or _cores(), console.progress_bar)
-    typer.echo(json.dumps(report, indent=2)) if as_json else console.print_evaluation(report)
+    console.say(json.dumps(report, indent=2)) if as_json else console.print_evaluation(report)
 
 
 @app.command()
@@ -331,7 +331,7 @@ def export(
             exported = exporting.export_savedmodel(run, directory, **common, against=against, limit=limit)
     except exporting.Drifted as drifted:
         console.print_comparison(drifted.comparison)
-        typer.echo(f"nothing was exported: {drifted.comparison.flips:.1%} of decisions flip, over --limit {limit:g}")
+        console.say(f"nothing was exported: {drifted.comparison.flips:.1%} of decisions flip, over --limit {limit:g}")
         raise typer.Exit(1) from None
     console.print_export(exported, directory)
 
