@@ -28,7 +28,7 @@ from genre_tagger.evaluation.scoring import score_clips
 from genre_tagger.models.tagger import load_tagger
 from genre_tagger.run import open_run, read_data
 from genre_tagger.tuning.search import DataOptions, TuningOptions, data_opener, tune
-from genre_tagger.tuning.space import parse_space
+from genre_tagger.tuning.space_file import parse_space
 from genre_tagger.tuning.trial import Limits, TrialRunner, read_outcomes
 
 EPOCHS = 4
