@@ -89,14 +89,15 @@ def models(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def program(tmp_path) -> Path:
-    """A tensorflow_model_server that writes its arguments and its process id down and then waits for a signal."""
+    """A tensorflow_model_server that writes its process id, log level and arguments down and waits for a signal."""
     path = tmp_path / "bin/tensorflow_model_server"
     path.parent.mkdir()
     path.write_text(
         f"#!{sys.executable}\n"
         "import json, os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
-        f"with open({str(tmp_path / 'started.tmp')!r}, 'w') as file: json.dump([os.getpid(), *sys.argv[1:]], file)\n"
+        f"with open({str(tmp_path / 'started.tmp')!r}, 'w') as file:\n"
+        "    json.dump([os.getpid(), os.environ.get('TF_CPP_MIN_LOG_LEVEL'), *sys.argv[1:]], file)\n"
         f"os.rename({str(tmp_path / 'started.tmp')!r}, {str(tmp_path / 'started')!r})\n"
         "signal.pause()\n"
     )
@@ -246,10 +247,11 @@ def test_the_command_becomes_the_program_and_signals_reach_it(tmp_path, models, 
     deadline = time.monotonic() + 60
     while not (tmp_path / "started").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-    pid, *arguments = json.loads((tmp_path / "started").read_text())
+    pid, log_level, *arguments = json.loads((tmp_path / "started").read_text())
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=10)
     assert (pid, process.returncode) == (process.pid, 7)
+    assert log_level is None  # TensorFlow is silent in our commands; the server logs
     assert shlex.join([str(program), *arguments]) in output
     assert f"genre-tagger tag --server unix:{models}/grpc.sock --model rock FILE..." in output
 
