@@ -120,11 +120,13 @@ class Client:
 
         Args:
             signature: `wav` (whole WAV files) or `pcm16` (one window each, raw 16-bit mono at the model's rate).
-            audio: up to 32 items.
+            audio: up to 32 items; about none nothing is asked.
 
         Raises:
             UserError: the server cannot be reached, refuses or answers nonsense.
         """
+        if not audio:
+            return []
         outputs = self._patiently(lambda: self._transport.predict(signature, audio, self._timeout_seconds))
         try:
             return _answers(outputs, len(audio))
@@ -135,7 +137,7 @@ class Client:
 
     def _answered(self, batch: list[Piece]) -> Iterator[tuple[Piece, Answer]]:
         audio = [piece.wav for piece in batch if not piece.problem]
-        answers = iter(self.predict("wav", audio) if audio else ())
+        answers = iter(self.predict("wav", audio))
         for piece in batch:
             yield piece, Answer(piece.problem, np.zeros(0), {}) if piece.problem else next(answers)
 

@@ -12,9 +12,11 @@ import wave
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import grpc
 import numpy as np
+import soundfile
 import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
@@ -31,6 +33,20 @@ STATUS = {
 
 def probabilities(level: float) -> list[float]:
     return [level, 1 - level, level / 2, 0.31, 0.22, 0.05]
+
+
+def top_five(level: float) -> dict[str, float]:
+    """The tags of a file of that level, the highest first."""
+    scores = dict(zip(TAGS, probabilities(level), strict=True))
+    return dict(sorted(scores.items(), key=lambda item: -item[1])[:5])
+
+
+def tone(path: Path, level: float, seconds: float = 0.2, rate: int = 16_000) -> Path:
+    """An audio file whose highest sample is `level`."""
+    waveform = np.zeros(round(seconds * rate))
+    waveform[::2] = level
+    soundfile.write(path, waveform, rate, subtype="PCM_16")
+    return path
 
 
 class ModelServer:
