@@ -41,9 +41,10 @@ class Answer:
 class Client:
     """A model of a server, by gRPC or REST.
 
-    Refused connections and full queues (UNAVAILABLE, HTTP 429 and 503) are tried again after waits that double, each
-    drawn at random up to its bound ("full jitter": Brooker, "Exponential Backoff And Jitter", 2015), so that clients
-    that were turned away together do not come back together. Nothing else is repeated.
+    Refused connections, full queues and taken threads (UNAVAILABLE, RESOURCE_EXHAUSTED, HTTP 503 and 429) are tried
+    again after waits that double, each drawn at random up to its bound ("full jitter": Brooker, "Exponential Backoff
+    And Jitter", 2015), so that clients that were turned away together do not come back together. Nothing else is
+    repeated.
 
     Args:
         server: HOST:PORT or grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST.

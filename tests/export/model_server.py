@@ -22,10 +22,11 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 TAGS = ("loud", "quiet", "rock", "jazz", "piano", "harp")
 SLOW_SECONDS = 0.8
-FINE, BUSY, REFUSE, BROKEN, SLOW = "fine", "busy", "refuse", "broken", "slow"
+FINE, BUSY, FULL, REFUSE, BROKEN, SLOW = "fine", "busy", "full", "refuse", "broken", "slow"
 STALL, DRIP = b"stall".ljust(20), b"drip".ljust(20)  # REST alone: the body comes late, or byte by byte
 STATUS = {
     BUSY: (grpc.StatusCode.UNAVAILABLE, 503, "queue is full"),
+    FULL: (grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Server Threadpool Exhausted"),
     REFUSE: (grpc.StatusCode.INVALID_ARGUMENT, 400, "no such signature"),
     BROKEN: (grpc.StatusCode.INTERNAL, 500, "out of memory"),
 }

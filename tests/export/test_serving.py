@@ -105,8 +105,8 @@ def program(tmp_path) -> Path:
     return path
 
 
-def prepared(directory: Path, host: str = "127.0.0.1"):
-    return prepare_server(directory, Listening.at(host, 8500, 8501), CORES)
+def prepared(directory: Path, host: str = "127.0.0.1", cores: int = CORES):
+    return prepare_server(directory, Listening.at(host, 8500, 8501), cores)
 
 
 def parsed(path: Path, message):
@@ -170,6 +170,19 @@ def test_docker_publishes_on_loopback_and_mounts_the_models_for_reading(models):
     assert launch.servers == ["127.0.0.1:8500", "http://127.0.0.1:8501"]
 
 
+@pytest.mark.parametrize("cores", [1, 4, 64])
+def test_more_requests_are_let_in_than_a_signature_s_queue_and_workers_hold(models, cores):
+    """Single clips, each on a thread: else none could find the queue full, and batches stayed small."""
+    command = prepared(models, cores=cores).command
+    batching = parsed(models / "batching.config", BatchingParameters())
+    held = (batching.max_enqueued_batches.value + batching.num_batch_threads.value) * batching.max_batch_size.value
+    (grpc,), (rest,) = (
+        [int(flag.partition("=")[2]) for flag in command if flag.startswith(f"--{name}=")]
+        for name in ("grpc_max_threads", "rest_api_num_threads")
+    )
+    assert grpc == rest == 1024 if cores == 64 else grpc == rest > held
+
+
 def test_a_comma_in_the_path_is_quoted_for_docker(tmp_path, models):
     write_model(tmp_path / "rock, jazz/tagger/1")
     mount = prepared(tmp_path / "rock, jazz").command[8]
@@ -198,7 +211,7 @@ def test_the_kubernetes_example_of_the_guide_starts_the_same_server(models):
     guide = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
     deployment, service = yaml.safe_load_all(re.search(r"```yaml\n(.*?)```", guide, re.DOTALL)[1])
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    command = prepared(models).command
+    command = prepared(models, cores=int(container["resources"]["limits"]["cpu"])).command
     image = command.index(container["image"])
     assert container["args"] == command[image + 1 :]
     assert [port["port"] for port in service["spec"]["ports"]] == [8500, 8501]
