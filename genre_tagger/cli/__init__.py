@@ -24,6 +24,7 @@ for command in (
     training.train,
     tuning.tune,
     training.evaluate,
+    training.probe,
     tagging.tag,
     serving.export,
     serving.serve,

@@ -44,10 +44,20 @@ Overrides = Annotated[
 Stream = Annotated[bool, typer.Option(help="Train straight from the audio files; prepare nothing.")]
 
 
-def configuration(preset: str | None, file: Path | None, overrides: Sequence[str] | None) -> tuple["Config", str]:
-    """The resolved configuration, and its name for a run directory; raises UserError as `load_config` does."""
+def configuration(
+    preset: str | None, file: Path | None, overrides: Sequence[str] | None, init: Path | None = None
+) -> tuple["Config", str]:
+    """The resolved configuration, by default that of the run to start from, and its name for a run directory.
+
+    Raises:
+        UserError: as `load_config`, or there is no run to start from.
+    """
     from genre_tagger.config import load_config
 
+    if init and not (preset or file):
+        from genre_tagger.run import open_run
+
+        return load_config(path=open_run(init)[0].config, overrides=overrides or ()), init.resolve().name
     preset = preset or (None if file else "small")
     return load_config(preset, file, overrides or ()), preset or file.stem
 

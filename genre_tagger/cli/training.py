@@ -1,6 +1,7 @@
 """From a collection to a tagger and its figures: prepare, train, evaluate."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,9 @@ from genre_tagger.cli.options import (
     source_options,
 )
 from genre_tagger.errors import UserError
+
+Families = Annotated[Path | None, typer.Option(help="TSV of tag and family, instead of the package's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the content of metrics.json instead of tables.")]
 
 
 def prepare(
@@ -74,6 +78,12 @@ def train(
         typer.Option(help="float32, mixed_bfloat16 or mixed_float16; short for --set training.precision=..."),
     ] = None,
     jit: Annotated[bool | None, typer.Option(help="Compile by XLA; short for --set training.jit=...")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A run to start from, on the same or other tags; its configuration by default.")
+    ] = None,
+    freeze: Annotated[
+        int | None, typer.Option(min=0, help="With --init: keep its first layers with weights, so many, as they are.")
+    ] = None,
     stream: Stream = False,
     workers: Workers = None,
 ) -> None:
@@ -81,8 +91,12 @@ def train(
     from genre_tagger import console
 
     short = {"training.epochs": epochs, "seed": seed, "training.precision": precision, "training.jit": jit}
+    if init:
+        short |= {"training.init": json.dumps(str(init.resolve())), "training.freeze": freeze or 0}
+    elif freeze:
+        raise UserError("--freeze: goes with --init RUN")
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
-    resolved, name = configuration(preset, config, overrides)
+    resolved, name = configuration(preset, config, overrides, init)
     options = source_options(source, root, table, split, group, mirror, songs, data_seed)
     run = run or Path("runs") / f"{source}-{name}"
     from genre_tagger import workflow
@@ -100,14 +114,46 @@ def train(
     console.print_training(result)
 
 
+def probe(
+    run: Annotated[Path, typer.Argument(help="A run directory, trained on whatever tags.")],
+    source: Source = "demo",
+    root: Root = None,
+    table: Table = None,
+    split: Split = None,
+    group: Group = None,
+    mirror: Mirror = None,
+    songs: Songs = None,
+    data_seed: DataSeed = 0,
+    data: Data = Path("data"),
+    families: Families = None,
+    as_json: AsJson = False,
+    workers: Workers = None,
+) -> None:
+    """Fit a linear head on a run's embeddings of a collection, and report its ROC-AUC: what the run has learned."""
+    from genre_tagger import console, workflow
+    from genre_tagger.evaluation.families import read_families
+
+    options = source_options(source, root, table, split, group, mirror, songs, data_seed)
+    report = workflow.probe(
+        run,
+        options,
+        read_families(families),
+        data,
+        workers=workers or cores(),
+        say=partial(typer.echo, err=True) if as_json else console.say,
+        progress=console.progress_bar,
+    )
+    _print_report(report, as_json)
+
+
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="A run directory.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Score this Parquet file (clip, group, split, label:TAG, score:TAG) instead.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Of a predictions file: train, valid or test (default).")] = None,
-    families: Annotated[Path | None, typer.Option(help="TSV of tag and family, instead of the package's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of tables.")] = False,
+    families: Families = None,
+    as_json: AsJson = False,
     workers: Workers = None,
 ) -> None:
     """Exact ROC-AUC and PR-AUC per tag with bootstrap intervals, beside a logistic-regression floor."""
@@ -115,7 +161,6 @@ def evaluate(
         raise UserError("evaluate: expected either a run directory or --predictions FILE")
     if run is not None and split is not None:
         raise UserError("--split: goes with --predictions; a run is always evaluated on its test clips")
-    from genre_tagger import console
     from genre_tagger.evaluation.families import read_families
 
     family_of = read_families(families)
@@ -125,7 +170,13 @@ def evaluate(
 
         report = evaluate_predictions(read_predictions(predictions), split=split or "test", families=family_of)
     else:
-        from genre_tagger import workflow
+        from genre_tagger import console, workflow
 
         report = workflow.evaluate(run, family_of, workers or cores(), console.progress_bar)
+    _print_report(report, as_json)
+
+
+def _print_report(report: dict, as_json: bool) -> None:
+    from genre_tagger import console
+
     console.say(json.dumps(report, indent=2)) if as_json else console.print_evaluation(report)

@@ -11,6 +11,8 @@ from genre_tagger.frontend import LogMelSpectrogram
 from genre_tagger.models.cnn import cnn_branch
 from genre_tagger.models.wavenet import cascade, wavenet
 
+OUTPUT_NAME = "probabilities"
+
 
 def build_tagger(config: Config, num_tags: int) -> keras.Model:
     """Builds the model: `waveform` float32 [batch, samples] -> `probabilities` float32 [batch, tags].
@@ -65,7 +67,7 @@ def _head(x, head: HeadConfig, num_tags: int):
     for number, width in enumerate(head.widths, start=1):
         x = layers.Dense(width, activation=head.activation, name=f"head_dense{number}")(x)
         x = layers.Dropout(head.dropout, name=f"head_dropout{number}")(x)
-    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name=OUTPUT_NAME)(x)
 
 
 def _check(config: Config) -> None:
