@@ -31,7 +31,7 @@ class RunDirectory:
 
     @property
     def data(self) -> Path:
-        """Where the data came from (JSON): the source's options, the prepared directory, its hash."""
+        """Where the data came from (JSON): the source's options, its hash; imported weights too."""
         return self.path / "data.json"
 
     @property
