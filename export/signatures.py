@@ -37,13 +37,16 @@ class ServedTagger(tf.Module):
         self.weights = [variable.value for variable in model.variables]
         self._samples, self._rate_hz = config.window_samples, config.frontend.sample_rate
         self._pooling, self._tags = config.window.pooling, tags
-        self._all_windows = config.model_copy(update={"window": config.window.model_copy(update={"evaluate": "all"})})
+        self._margin = config.frontend.clip_margin
+        which = "all" if config.window.evaluate == "center" else config.window.evaluate
+        self._all_windows = config.model_copy(update={"window": config.window.model_copy(update={"evaluate": which})})
         # Functions that all signatures call, so that the graph holds model and reader once; behind a plain function,
         # since a module saves those that it sees a second time.
         windows = tf.TensorSpec([None, self._samples], tf.float32)
         score = tf.function(lambda batch: tuple(model(batch, training=False)), input_signature=[windows])
         read = waveform_reader(self._rate_hz)
-        self._score, self._read = (lambda batch: score(batch)), (lambda audio: read(audio))
+        self._score = lambda batch: tuple(output[: tf.shape(batch)[0]] for output in score(_never_empty(batch)))
+        self._read = lambda audio: read(audio)
 
     def signatures(self) -> dict[str, Callable]:
         """A concrete function for each signature, with its input named."""
@@ -56,10 +59,7 @@ class ServedTagger(tf.Module):
             "taggram": (self._taggrams, audio),
             "embed": (self._embed, waveform),
         }
-        return {
-            name: tf.function(function, input_signature=[spec]).get_concrete_function()
-            for name, (function, spec) in functions.items()
-        }
+        return {name: _concrete(function, spec) for name, (function, spec) in functions.items()}
 
     def _tag_waveforms(self, waveform) -> Answer:
         waveform, error = _without_bad_items(waveform)
@@ -119,7 +119,8 @@ class ServedTagger(tf.Module):
         """Scores [windows, tags] and first samples [windows] of a file's windows, none where its error says why."""
         waveform, error = self._read(audio)
         starts = self._starts(tf.size(waveform))
-        padded = tf.pad(waveform, [[0, tf.maximum(self._samples - tf.size(waveform), 0)]])
+        missing = tf.maximum(self._samples - tf.size(waveform) - 2 * self._margin, 0)
+        padded = tf.pad(waveform, [[self._margin, self._margin + missing]])
 
         def cut(start):
             return tf.ensure_shape(padded[start : start + self._samples], [self._samples])
@@ -143,13 +144,28 @@ class ServedTagger(tf.Module):
         return tf.size(self._starts(samples))
 
     def _starts(self, samples) -> tf.Tensor:
-        """First samples of all windows at the run's hop, the last aligned to the end; none without samples."""
-        starts = evaluation_starts(samples, self._all_windows)
+        """First samples of all windows that the run evaluates, or would of a longer clip; none without samples."""
+        starts = evaluation_starts(samples + 2 * self._margin, self._all_windows)
         return starts[: tf.where(samples > 0, tf.size(starts), 0)]
 
     def _pool(self, scores) -> tf.Tensor:
         pooled = tf.reduce_mean(scores, axis=0) if self._pooling == "mean" else tf.reduce_max(scores, axis=0)
         return tf.where(tf.shape(scores)[0] > 0, pooled, 0.0)
+
+
+def _concrete(function: Callable[[tf.Tensor], Answer], spec: tf.TensorSpec) -> Callable:
+    """The function of one named input, whose shape is looked at first: a server passes on whatever it is sent."""
+
+    def checked(batch):
+        return function(tf.ensure_shape(batch, spec.shape))
+
+    return tf.function(checked, input_signature=[spec]).get_concrete_function()
+
+
+def _never_empty(batch) -> tf.Tensor:
+    """The batch, or one item of zeros where it has none, which convolutions and `tf.map_fn` fail on."""
+    missing = tf.cast(tf.shape(batch)[:1] == 0, tf.int32)
+    return tf.concat([batch, tf.zeros(tf.concat([missing, tf.shape(batch)[1:]], axis=0), batch.dtype)], axis=0)
 
 
 def _without_bad_items(waveform) -> tuple[tf.Tensor, tf.Tensor]:
@@ -167,6 +183,6 @@ def _one_by_one(function, audio, kinds) -> tuple[tf.Tensor, ...]:
 
     A server fills a batch up to the next allowed size with copies of an item, which must not cost a file each.
     """
-    files, places = tf.unique(audio)
+    files, places = tf.unique(_never_empty(audio))
     answers = tf.map_fn(function, files, fn_output_signature=kinds, parallel_iterations=1)
-    return tuple(tf.gather(answer, places) for answer in answers)
+    return tuple(tf.gather(answer, places[: tf.size(audio)]) for answer in answers)

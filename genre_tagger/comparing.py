@@ -217,7 +217,7 @@ def _cost(config: Config, opened: OpenedData) -> dict[str, float]:
     model = build_tagger(config, len(opened.dataset.tags))
     graph = inference_graph(model)
     samples = np.round(opened.dataset.splits["test"].seconds * config.frontend.sample_rate).astype(int)
-    lengths, counts = np.unique(samples, return_counts=True)
+    lengths, counts = np.unique(samples + 2 * config.frontend.clip_margin, return_counts=True)
     windows = np.average([len(evaluation_starts(int(length), config)) for length in lengths], weights=counts)
     return {
         "parameters": count_parameters(model),

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -47,9 +47,16 @@ class FrontendConfig(Section):
     n_mels: PositiveInt = 96
     fmin_hz: Annotated[float, Field(ge=0)] = 0.0
     fmax_hz: PositiveFloat | None = None  # None: half the sample rate
+    center: bool = True  # False: no zeros at the edges of a window, but at those of a clip, before it is cut
     mel_exponent: PositiveFloat = 2.0  # the power spectrogram is squared once more before the logarithm
+    compression: Literal["db", "log10"] = "db"  # log10: log10(10000 * power + 1), without amin and top_db
     amin: PositiveFloat = 1e-10
     top_db: PositiveFloat | None = 80.0  # None: no clamp below the clip's own maximum
+
+    @property
+    def clip_margin(self) -> int:
+        """Samples of zeros before and after a clip, where its windows have none of their own."""
+        return 0 if self.center else self.n_fft // 2
 
     @field_validator("n_fft")
     @classmethod
@@ -71,7 +78,7 @@ class WindowConfig(Section):
 
     seconds: PositiveFloat = 29.12
     train: Literal["center", "random"] = "center"
-    evaluate: Literal["center", "all"] = "center"
+    evaluate: Literal["center", "all", "whole"] = "center"  # whole: all but the one aligned to the clip's end
     hop_seconds: PositiveFloat | None = None  # None: windows side by side
     pooling: Literal["mean", "max"] = "mean"  # of the window scores of a clip
 
@@ -125,6 +132,16 @@ class WavenetConfig(Section):
         return 1 + (self.kernel_size - 1) * (1 + sum(self.dilations))
 
 
+class MusicnnConfig(Section):
+    """Branch of timbral and temporal filters; the defaults are those of musicnn's MagnaTagATune model."""
+
+    timbral_filters: PositiveInt = 204
+    temporal_filters: PositiveInt = 51
+    midend_filters: PositiveInt = 64
+    output_width: PositiveInt = 200
+    dropout: Rate = 0.5
+
+
 class HeadConfig(Section):
     """Dense layers after the merge."""
 
@@ -139,6 +156,7 @@ class ModelConfig(Section):
     cnn: Annotated[CnnConfig | None, BeforeValidator(_none_word)] = CnnConfig()
     cascade: Annotated[CascadeConfig | None, BeforeValidator(_none_word)] = CascadeConfig()
     wavenet: Annotated[WavenetConfig | None, BeforeValidator(_none_word)] = WavenetConfig()
+    musicnn: Annotated[MusicnnConfig | None, BeforeValidator(_none_word)] = None
     merge: Literal["concat", "add"] = "concat"
     head: HeadConfig = HeadConfig()
     batch_norm_momentum: Rate = 0.99
@@ -182,7 +200,8 @@ class Config(Section):
     @property
     def frames(self) -> int:
         """Spectrogram frames of one window (centred frames: one more than whole hops)."""
-        return 1 + self.window_samples // self.frontend.hop_length
+        covered = 0 if self.frontend.center else self.frontend.n_fft
+        return 1 + (self.window_samples - covered) // self.frontend.hop_length
 
     def to_yaml(self) -> str:
         """The resolved configuration, as `load_config` reads it."""
@@ -287,10 +306,11 @@ def _explain(error: ValidationError) -> str:
 
 
 def _fields_of(location: list[str]) -> list[str]:
-    section: BaseModel = Config()
+    section: type[BaseModel] = Config
     for part in location:
-        section = getattr(section, part)
-    return list(type(section).model_fields)
+        kind = section.model_fields[part].annotation  # a section, or a section or None
+        section = next(one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, Section))
+    return list(section.model_fields)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -24,13 +25,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from genre_tagger.errors import UserError
+
 if TYPE_CHECKING:
     from genre_tagger.comparing import Compared
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
     from genre_tagger.export.against import Comparison
     from genre_tagger.export.serving import Launch
+    from genre_tagger.export.thresholds import Thresholds
     from genre_tagger.exporting import Exported
+    from genre_tagger.run import RunDirectory
     from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
 
@@ -40,13 +45,13 @@ BEST_TRIALS = 5
 COMPARED_COLUMNS = ("roc_auc", "pr_auc", "parameters", "seconds", "reach_seconds", "published_roc_auc_percent")
 TRIAL_COLUMNS = {"val_auc": ".4f", "val_pr_auc": ".4f", "parameters": ",.0f", "inference_ms": ".2f", "seconds": ".0f"}
 
-_output = Console(highlight=False, soft_wrap=True)
+_output = Console(highlight=False, soft_wrap=True, emoji=False)
 _errors = Console(stderr=True)
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
-    _output.print(line, markup=False)
+    """Prints a line at once; raises UserError where standard output does not take it."""
+    _print(line, markup=False)
 
 
 @contextmanager
@@ -80,7 +85,7 @@ def print_manifest(manifest: "Manifest") -> None:
         table.add_column(name, justify="right")
     for split, summary in manifest.splits.items():
         table.add_row(split, str(summary.clips), str(summary.groups), f"{summary.seconds / 3600:.2f}")
-    _output.print(table)
+    _print(table)
     if manifest.rejected:
         say(f"{manifest.rejected} clips rejected, each with its reason in {manifest.directory / 'rejected.csv'}")
     for split in manifest.splits:
@@ -93,9 +98,9 @@ def print_manifest(manifest: "Manifest") -> None:
 
 def print_training(result: "TrainingResult") -> None:
     """Epochs, test figures, best and worst tags, examples, what to run next."""
-    _output.print(_epoch_table(result.history, result.report.get("protocol")))
+    _print(_epoch_table(result.history, result.report.get("protocol")))
     print_report(result.report)
-    _output.print(_example_table(result.predictions))
+    _print(_example_table(result.predictions))
     run = result.run.path
     say(f"run directory: {run}  (plots and tables in {result.run.report})")
     say("next:")
@@ -103,6 +108,16 @@ def print_training(result: "TrainingResult") -> None:
     say(f"  genre-tagger evaluate {run}               every tag, families, intervals")
     say(f"  tensorboard --logdir {result.run.tensorboard}")
     say("  genre-tagger train folder --root MUSIC   your own music, with MUSIC/tags.csv")
+
+
+def print_import(run: "RunDirectory") -> None:
+    """Where the run lies, what to run next."""
+    path = shlex.quote(str(run.path))
+    say(f"run directory: {run.path}  (where its weights come from, and their licence: {run.data.name})")
+    say("next:")
+    say(f"  genre-tagger tag {path} FILE...            tags of any audio file")
+    say(f"  genre-tagger export {path} DIR             a SavedModel that takes raw audio")
+    say(f"  genre-tagger evaluate {path} SOURCE        on labelled music: folder --root MUSIC, say")
 
 
 def print_tuning(result: "TuningResult") -> None:
@@ -118,7 +133,7 @@ def print_tuning(result: "TuningResult") -> None:
         shown.add_column(name.replace("_", " "), justify="right")
     for row in best.to_dict("records"):
         shown.add_row(row["trial"], *(f"{row[name]:{form}}" for name, form in TRIAL_COLUMNS.items()))
-    _output.print(shown)
+    _print(shown)
     say(f"winner: trial {result.best.trial}, {result.objective} {result.best.scores[result.objective]:.4f}")
     for name, value in result.best.values.items():
         say(f"  {name}: {value}")
@@ -159,13 +174,13 @@ def print_evaluation(report: dict[str, Any]) -> None:
     for tag, scores in report["tags"].items():
         counts = str(scores["positives"]), str(scores["negatives"])
         table.add_row(escape(tag), _number(scores["roc_auc"]), _number(scores["pr_auc"]), *counts)
-    _output.print(table)
+    _print(table)
     print_report(report)
 
 
 def print_report(report: dict[str, Any]) -> None:
     """The macro figures with the floor, the families, the best and the worst tags."""
-    _output.print(_figure_table(report))
+    _print(_figure_table(report))
     tags = {name: scores for name, scores in report["tags"].items() if scores["roc_auc"] is not None}
     ranked = sorted(tags, key=lambda name: -tags[name]["roc_auc"])
     shown = min(SHOWN_TAGS, (len(ranked) + 1) // 2)
@@ -180,13 +195,13 @@ def print_tags(file: Path, scores: dict[str, float], top: int, as_json: bool) ->
     """The first `top` tags of a file, as a table or a line of JSON."""
     best = dict(list(scores.items())[:top])
     if as_json:
-        print(json.dumps({"file": str(file), "tags": best}))
+        say(json.dumps({"file": str(file), "tags": best}))
         return
     table = _table(str(file), "tag")
     table.add_column("probability", justify="right")
     for tag, score in best.items():
         table.add_row(escape(tag), f"{score:.3f}")
-    _output.print(table)
+    _print(table)
 
 
 def print_launch(launch: "Launch", directory: Path) -> None:
@@ -201,7 +216,6 @@ def print_launch(launch: "Launch", directory: Path) -> None:
     for model in launch.models:
         for server in launch.servers:
             say(f"  genre-tagger tag --server {shlex.quote(server)} --model {shlex.quote(model)} FILE...")
-    sys.stdout.flush()
 
 
 def print_export(exported: "Exported", directory: Path) -> None:
@@ -209,8 +223,8 @@ def print_export(exported: "Exported", directory: Path) -> None:
     thresholds = exported.thresholds
     if exported.comparison:
         print_comparison(exported.comparison)
-    say(f"thresholds for {thresholds.objective} on the {thresholds.split} clips; all tags: {thresholds.all_tags:.3f}")
-    if thresholds.from_all_tags:
+    say(f"{_how_chosen(thresholds)}; all tags: {thresholds.all_tags:.3f}")
+    if thresholds.are_chosen and thresholds.from_all_tags:
         say(
             f"with fewer than {thresholds.min_positives} positives or negatives, so with the threshold of all tags: "
             f"{', '.join(thresholds.from_all_tags)}"
@@ -223,6 +237,12 @@ def print_export(exported: "Exported", directory: Path) -> None:
     say(f"next: genre-tagger serve {shlex.quote(str(directory))}")
 
 
+def _how_chosen(thresholds: "Thresholds") -> str:
+    if thresholds.are_chosen:
+        return f"thresholds for {thresholds.objective} on the {thresholds.split} clips"
+    return "thresholds chosen on nothing, as the run has not been evaluated (`genre-tagger evaluate RUN SOURCE`)"
+
+
 def print_comparison(comparison: "Comparison") -> None:
     """Drift of each tag, the most flipped first."""
     table = _table(f"against {comparison.old}, on {comparison.windows} windows of test clips", "tag")
@@ -231,11 +251,26 @@ def print_comparison(comparison: "Comparison") -> None:
     for tag, drift in sorted(comparison.tags.items(), key=lambda entry: -entry[1].flips):
         correlation = "undefined" if math.isnan(drift.rank_correlation) else f"{drift.rank_correlation:.4f}"
         table.add_row(escape(tag), f"{drift.mean:.4f}", f"{drift.largest:.4f}", correlation, f"{drift.flips:.1%}")
-    _output.print(table)
+    _print(table)
     for what, tags in (("new", comparison.added), ("gone", comparison.removed)):
         if tags:
             say(f"{what} tags, not compared: {', '.join(tags)}")
     say(f"decisions that flip: {comparison.flips:.1%}")
+
+
+def _print(what: Table | str, **options: bool) -> None:
+    """All that goes to standard output goes through here, and is flushed."""
+    try:
+        _output.print(what, **options)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"standard output: {error.object[error.start]!a} cannot be written in {error.encoding}; set "
+            "PYTHONIOENCODING=utf-8:surrogateescape"
+        ) from None
+    except OSError as error:
+        # What is still in its buffer would fail once more when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UserError(f"standard output: cannot be written ({error.strerror})") from None
 
 
 def _table(title: str, first_column: str) -> Table:

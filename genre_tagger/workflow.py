@@ -12,9 +12,10 @@ import pandas as pd
 import tensorflow as tf
 
 from genre_tagger.config import Config
-from genre_tagger.data.clips import Source
+from genre_tagger.data.clips import Source, read_tags
 from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.manifest import MANIFEST_NAME, Manifest, read_manifest
+from genre_tagger.data.decode import pcm16_size
+from genre_tagger.data.manifest import MANIFEST_NAME, PREPARED_NAME, Manifest, read_manifest
 from genre_tagger.data.records import data_hash, prepare
 from genre_tagger.data.sources import SourceOptions, open_source
 from genre_tagger.data.stream import stream_dataset
@@ -22,17 +23,15 @@ from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import evaluate_run
 from genre_tagger.evaluation.predictions import Predictions
 from genre_tagger.evaluation.probe import probe_model
-from genre_tagger.files import check_space, replacing, storage_errors
+from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
-from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data
+from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data, write_text
 from genre_tagger.training.fit import device_names, fit
 from genre_tagger.training.transfer import check_init, freeze
 
 Say = Callable[[str], None]
 # By its title, and whether it counts bytes; called with how many are done, and of how many.
 ProgressBar = Callable[..., Callable[[int, int], None]]
-
-BYTES_PER_SAMPLE = 2
 
 
 def _say_nothing(line: str) -> None:
@@ -80,13 +79,13 @@ def prepare_source(
     Raises:
         UserError: a mistake in the options or the table, a failed download, no usable clip, a full or unwritable disk.
     """
-    source = _open(options, data, workers, progress, say)
+    source = _open(options, data, workers, progress, say, sample_rate)
     digest = data_hash(source, sample_rate)
-    directory = data / "prepared" / f"{source.name}-{sample_rate}hz-{digest[:10]}"
+    directory = data / PREPARED_NAME / f"{source.name}-{sample_rate}hz-{digest[:10]}"
     if source.clip_seconds and not (directory / MANIFEST_NAME).exists():
         already = sum(file.stat().st_size for file in directory.glob("*.tfrecord"))
-        needed = len(source.clips) * round(source.clip_seconds * sample_rate) * BYTES_PER_SAMPLE
-        check_space(directory, max(0, needed - already), "to prepare into", say)
+        needed = len(source.clips) * pcm16_size(source.clip_seconds, sample_rate)
+        check_space([Need(directory, max(0, needed - already), "to prepare into")], say)
     with progress("preparing clips") as on_progress:
         return prepare(source, sample_rate, directory, workers=workers, on_progress=on_progress)
 
@@ -197,14 +196,31 @@ def train_run(
         return run, fit(run, config, opened.dataset, say)
 
 
-def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, progress: ProgressBar) -> dict[str, Any]:
+def evaluate(
+    run_path: Path,
+    families: dict[str, str] | None,
+    workers: int,
+    progress: ProgressBar,
+    options: SourceOptions | None = None,
+    data: Path = Path("data"),
+) -> dict[str, Any]:
     """Evaluates a run again on its own data and returns the content of its new `metrics.json`.
 
+    Args:
+        run_path: the run.
+        families: the family of each tag, by default those of `families.tsv`.
+        workers, progress: for data that has to be prepared.
+        options: the source of an imported run's data, from its first evaluation on its own.
+        data: folder for rendered and prepared audio of that source.
+
     Raises:
-        UserError: no such run, or its data is not there any more.
+        UserError: no such run, its data is not there any more, it has none, or it has other data than `options`.
     """
     check_backend()
     run, config = open_run(run_path)
+    if options is not None:
+        opened = open_data(options, config, data, stream=False, workers=workers, say=_say_nothing, progress=progress)
+        _give_data(run, opened)
     dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
         return evaluate_run(run, config, dataset, families)[0]
@@ -247,6 +263,11 @@ def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: Pr
         UserError: its source is gone, or has changed since.
     """
     record = read_data(run)
+    if record["source"] is None:
+        raise UserError(
+            f"{run.path}: imported, so without data of its own; `genre-tagger evaluate {run.path} SOURCE` gives it "
+            "some (folder --root MUSIC, say, or magnatagatune --root DIR)"
+        )
     options, data = SourceOptions(**record["source"]), Path(record["data"])
     if record["stream"]:
         dataset, _ = _stream(options, config, data, workers, progress)
@@ -256,7 +277,7 @@ def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: Pr
         dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
     if dataset.hash != record["hash"]:
         raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
-    return dataset
+    return dataset.with_tags(read_tags(run.tags))
 
 
 def check_backend() -> None:
@@ -268,20 +289,37 @@ def check_backend() -> None:
         )
 
 
-def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing) -> Source:
+def _give_data(run: RunDirectory, opened: OpenedData) -> None:
+    """Records an imported run's data, once: its figures and their floor stand on it."""
+    record = read_data(run)
+    if record["hash"] not in (None, opened.record["hash"]):
+        raise UserError(
+            f"{run.path}: has other data than this, see {run.data.name} there; expected no SOURCE, the same one, or "
+            "another run"
+        )
+    opened.dataset.with_tags(read_tags(run.tags))  # refuses data that has none of them
+    if record["hash"] is None:
+        with storage_errors(run.path):
+            write_text(run.data, json.dumps({**record, **opened.record}, indent=2))
+
+
+def _open(
+    options: SourceOptions, data: Path, workers: int, progress: ProgressBar, say: Say, sample_rate: int | None = None
+) -> Source:
     is_demo = options.source == "demo"
     with progress("rendering songs" if is_demo else "downloading", in_bytes=not is_demo) as on_progress:
-        return open_source(options, data, workers, on_progress, say)
+        return open_source(options, data, workers, on_progress, say, sample_rate)
 
 
 def _stream(
     options: SourceOptions, config: Config, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing
 ) -> tuple[Dataset, pd.DataFrame]:
     source = _open(options, data, workers, progress, say)
-    for note in source.notes:
-        say(note)
     with progress("checking files") as on_progress:
-        return stream_dataset(source, config.frontend.sample_rate, on_progress)
+        dataset, rejected = stream_dataset(source, config.frontend.sample_rate, on_progress)
+    for note in source.notes({name for clips in dataset.splits.values() for name in clips.ids}):
+        say(note)
+    return dataset, rejected
 
 
 def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:

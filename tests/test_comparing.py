@@ -168,7 +168,7 @@ def test_the_same_command_trains_and_measures_nothing_again(compared, work, shar
             "one-0: holds a run of another configuration (training.epochs is 2",
         ),
         (("one", "wild"), (), "holds another comparison, with the run crnn_baseline-0"),
-        (("one", "crnn_baseline"), ("--set", "model.cnn=none"), "expected a cnn or a wavenet branch"),
+        (("one", "crnn_baseline"), ("--set", "model.cnn=none"), "expected a branch"),
     ],
 )
 def test_mistakes_are_one_line(compared, work, shared_music_folder, monkeypatch, capsys, names, more, expected):

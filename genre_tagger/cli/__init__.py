@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from genre_tagger import __version__
-from genre_tagger.cli import comparing, serving, tagging, training, tuning
+from genre_tagger.cli import comparing, importing, serving, tagging, training, tuning
+from genre_tagger.cli.options import LOG_LEVEL, QUIET
 from genre_tagger.errors import UserError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ for command in (
     serving.serve,
 ):
     app.command()(command)
+app.command("import")(importing.import_)  # a word that no function may have for a name
 
 
 @app.callback(invoke_without_command=True)
@@ -41,7 +43,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main() -> None:
     """Entry point: mistakes of the user end in one line on standard error and exit code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow else greets with a page of device notes
+    os.environ.setdefault(LOG_LEVEL, QUIET)  # TensorFlow else greets with a page of device notes
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         sys.exit(app(standalone_mode=False))

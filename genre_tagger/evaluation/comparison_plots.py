@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from genre_tagger.evaluation.comparison import FLOOR, PresetRuns
 from genre_tagger.evaluation.paired import CONFIRMED, INCONCLUSIVE, REFUTED
 from genre_tagger.evaluation.plots import AREAS
+from genre_tagger.figures import name_ticks
 from genre_tagger.files import replacing
 
 DPI, WIDTH, HEIGHT = 100, 12.0, 6.0
@@ -110,7 +111,7 @@ def _draw_intervals(axes: Axes, names: pd.Series, values: pd.Series, low: pd.Ser
     for height, value, ends, color in zip(heights, values, zip(low, high, strict=True), colors, strict=True):
         axes.plot(ends, [height, height], color=color)
         axes.plot(value, height, "o", color=color)
-    axes.set_yticks(heights, names)
+    name_ticks(axes.yaxis, list(names))
     axes.margins(y=0.02)
     axes.grid(axis="x", alpha=0.3)
 

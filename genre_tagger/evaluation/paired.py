@@ -123,7 +123,7 @@ def _differences(first: Replicated, second: Replicated) -> Iterator[dict]:
 
 
 def verdict(low: float, high: float) -> str:
-    """What an interval of a difference says of the claim that it is above 0; without width, it has seen no group vary."""
+    """What an interval of a difference says of the claim that it is above 0; nothing, if no draw made a difference."""
     if not low < high:
         return INCONCLUSIVE
     if low > 0:

@@ -1,4 +1,4 @@
-"""The tagger: log-mel front-end, WaveNet and CNN branches in parallel, merge, head. One builder, all from a config."""
+"""The tagger: log-mel front-end, branches in parallel, merge, head. One builder, all from a config."""
 
 from pathlib import Path
 
@@ -9,8 +9,10 @@ from genre_tagger.config import Config, HeadConfig, ModelConfig
 from genre_tagger.errors import UserError
 from genre_tagger.frontend import LogMelSpectrogram
 from genre_tagger.models.cnn import cnn_branch
+from genre_tagger.models.musicnn import musicnn
 from genre_tagger.models.wavenet import cascade, wavenet
 
+BRANCHES = ("wavenet", "cnn", "musicnn")  # sections of the configuration, each with an output_width
 OUTPUT_NAME = "probabilities"
 
 
@@ -54,6 +56,8 @@ def _branches(log_mel, model: ModelConfig) -> list:
         branches.append(wavenet(x, model.wavenet, model.batch_norm_momentum))
     if model.cnn is not None:
         branches.append(cnn_branch(log_mel, model.cnn, model.batch_norm_momentum))
+    if model.musicnn is not None:
+        branches.append(musicnn(log_mel, model.musicnn, model.batch_norm_momentum))
     return branches
 
 
@@ -77,12 +81,9 @@ def _check(config: Config) -> None:
             f"config key 'window.seconds': {config.window.seconds} s is {config.window_samples} samples, "
             f"expected at least n_fft = {config.frontend.n_fft}"
         )
-    if model.cnn is None and model.wavenet is None:
-        raise UserError("config key 'model': expected a cnn or a wavenet branch, found none of the two")
-    if model.merge == "add" and model.cnn is not None and model.wavenet is not None:
-        widths = model.wavenet.output_width, model.cnn.output_width
-        if widths[0] != widths[1]:
-            raise UserError(
-                f"config key 'model.merge': add needs branches of one output_width, found wavenet {widths[0]}, "
-                f"cnn {widths[1]}"
-            )
+    widths = {name: branch.output_width for name in BRANCHES if (branch := getattr(model, name)) is not None}
+    if not widths:
+        raise UserError(f"config key 'model': expected a branch ({', '.join(BRANCHES)}), found none")
+    if model.merge == "add" and len(set(widths.values())) > 1:
+        found = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise UserError(f"config key 'model.merge': add needs branches of one output_width, found {found}")

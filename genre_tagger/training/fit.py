@@ -68,7 +68,7 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
             *_schedule(config.training, keeper),
             StopOnNaN(run),
             ExactValidation(valid.labels, score),
-            keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
+            keras.callbacks.TensorBoard(str(run.curves(dataset.protocol)), write_graph=False),
             keeper,
             Progress(config.training, steps, say, dataset.protocol),
         ],
