@@ -136,8 +136,8 @@ def compare(
     """
     directory = ComparisonDirectory(path)
     members = _members(options, directory)
+    _check_directory(directory, members)
     with working_in(path):
-        _check_directory(directory, members)
         opener = data_opener(sources, say, progress)
         opened = {member.preset: opener(member.config) for member in members}
         costs = _costs(directory, members, opened)
@@ -181,7 +181,8 @@ def _config(preset: str, options: ComparisonOptions, seed: int) -> Config:
 
 def _check_directory(directory: ComparisonDirectory, members: Sequence[Member]) -> None:
     """Refuses a directory of something else, or of another comparison, but for its data."""
-    there = sorted(entry.name for entry in directory.path.iterdir() if not entry.name.startswith("."))
+    entries = directory.path.iterdir() if directory.path.is_dir() else ()
+    there = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     if there and not directory.runs.is_dir():
         raise UserError(
             f"--run {directory.path}: found a directory with {there[0]!r} in it and no comparison; expected a new or "

@@ -181,6 +181,7 @@ def test_no_budget_and_a_directory_of_something_else(work, shared_music_folder, 
     assert "expected --epochs or --minutes, found neither" in failure(monkeypatch, capsys, *command)
     line = failure(monkeypatch, capsys, *command, "--epochs", 1, "--run", shared_music_folder)
     assert "found a directory with 'a1.wav' in it and no comparison" in line
+    assert not (shared_music_folder / ".lock").exists()
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +241,8 @@ def test_a_comparison_of_which_every_run_fails_says_why(work, shared_music_folde
     monkeypatch.setattr(comparing, "_cost", lambda *_: {})
     more = ["--seeds", 1, "--epochs", 2, "--run", tmp_path / "comparison"]
     command = arguments(work, shared_music_folder, ("one", "wild"), *more)
-    for _ in range(2):  # the second call reads what failed
-        line = failure(monkeypatch, capsys, *command)
-        assert "none of 2 runs was completed, for example: the loss is nan" in line
+    for seeds in (1, 1, 2):  # what failed is read, and seeds may be added
+        line = failure(monkeypatch, capsys, *command, "--seeds", seeds)
+        assert f"none of {2 * seeds} runs was completed, for example: the loss is nan" in line
+    line = failure(monkeypatch, capsys, *command)
+    assert "holds another comparison, with the run one-1" in line

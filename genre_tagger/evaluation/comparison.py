@@ -38,6 +38,7 @@ RESULT_COLUMNS = {
     "published_pr_auc_percent": ("PR-AUC, %", ".2f"),
     "published_seconds": ("training s", ".0f"),
     "published_protocol": ("protocol", ""),
+    "reason": ("why a run failed", ""),
 }
 PAIR_COLUMNS = {
     "preset": ("claimed better", ""),

@@ -118,7 +118,7 @@ def test_a_narrower_space_goes_on_and_the_winner_lies_in_it(searched, shared_mus
         (["--objective", "val_f1"], "--objective: found 'val_f1', expected one of val_auc, val_pr_auc"),
         (["--algorithm", "annealing"], "--algorithm: found 'annealing', expected one of random, bayesian"),
         (["--space", "none.yaml"], "--space none.yaml: no such file"),
-        (["--set", "model.cnn=none"], "expected a cnn or a wavenet branch"),
+        (["--set", "model.cnn=none"], "expected a branch"),
         (["--worker", "one"], "--worker: needs --chief HOST:PORT"),
         (["--chief", "8000"], "--chief: found '8000', expected HOST:PORT"),
         (["--chief", "127.0.0.1:8000", "--worker", "chief2"], "--worker: found 'chief2'"),
