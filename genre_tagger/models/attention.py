@@ -42,7 +42,7 @@ def attention_readout(x, config: AttentionConfig, name: str):
             f"config key 'model.wavenet.attention.heads': found {config.heads}, expected a divisor of "
             f"model.wavenet.skip_channels = {channels}"
         )
-    # Padded as `same`, the last average is over the frames that there are.
+    # With the padding `same`, the first and the last average are over the frames that there are.
     x = layers.AveragePooling1D(min(config.pool_frames, frames), padding="same", name=f"{name}_pool")(x)
     x = SinusoidalPositions(name=f"{name}_positions")(x)
     attended = layers.MultiHeadAttention(config.heads, channels // config.heads, name=name)(x, x)
