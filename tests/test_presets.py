@@ -28,15 +28,7 @@ SYSTEMS = ("crnn_baseline", *V1, *V2, *V3, "fcn", "short_chunk_resnet")
 PARALLEL = [name for name in (*V1, *V2, *V3) if name != "wavenet_only"]
 # At tiny widths the others are `parallel_64` again; those behind have layers of their own.
 DISTINCT = [name for name in SYSTEMS if name not in ("deep_8x4", "parallel_128", "weighted", "wide_cnn")]
-OWN_LAYERS = (
-    "crnn_baseline",
-    "wavenet_only",
-    "stable",
-    "squeeze_excite_max",
-    "resnext",
-    "attention",
-    "short_chunk_resnet",
-)
+OWN_LAYERS = ("crnn_baseline", "wavenet_only", "squeeze_excite_max", "resnext", "attention", "short_chunk_resnet")
 TAGS = 3
 
 
