@@ -51,6 +51,7 @@ setup(
     python_requires=">=3.10",
     packages=[
         "genre_tagger",
+        "genre_tagger.cli",
         "genre_tagger.data",
         "genre_tagger.data.demo",
         "genre_tagger.data.magnatagatune",

@@ -5,8 +5,8 @@
 Every search is a `tune` directory below DIR: killed, the same command goes on, and what is finished is only read.
 Random and Bayesian search get as many trials, each of four epochs. Hyperband gets as many epochs in all: its trials
 are shorter at first, so it has more of them. A search's figure is its best trial by validation ROC-AUC; that trial's
-model is then scored once on the test clips. The fixed 6x5 has the preset's values: trained once as long as a trial, and
-once with all the epochs of a search.
+model is then scored once on the test clips. The fixed 6x5 has the preset's other values and one training as long as a
+trial. The fixed one and every winner are also trained for as many epochs as a whole search has, until patience is out.
 """
 
 import statistics
@@ -28,7 +28,7 @@ from genre_tagger.evaluation.scoring import score_clips
 from genre_tagger.models.tagger import load_tagger
 from genre_tagger.run import open_run, read_data
 from genre_tagger.tuning.search import DataOptions, TuningOptions, data_opener, tune
-from genre_tagger.tuning.space import parse_space
+from genre_tagger.tuning.space_file import parse_space
 from genre_tagger.tuning.trial import Limits, TrialRunner, read_outcomes
 
 EPOCHS = 4
@@ -70,26 +70,24 @@ def main() -> None:
     rows = []
     for seed in range(seeds):
         config = load_config("small", overrides=[*OVERRIDES, f"seed={seed}"])
-        for what, epochs_each in (("fixed 6x5", EPOCHS), ("fixed 6x5, all epochs", trials * EPOCHS)):
-            path = arguments.directory / f"fixed-{epochs_each}-{seed}"
-            rows.append({"what": what, "seed": seed, **fixed(path, config, epochs_each, sources)})
+        rows.append({"what": "fixed 6x5", "seed": seed, **fixed(arguments.directory, config, trials, sources)})
         for algorithm in ALGORITHMS:
-            path = arguments.directory / f"{algorithm}-{seed}"
-            rows.append({"what": algorithm, "seed": seed, **search(path, algorithm, config, sources, trials)})
+            found = search(arguments.directory, algorithm, config, sources, trials)
+            rows.append({"what": algorithm, "seed": seed, **found})
             say(str(rows[-1]))
             pd.DataFrame(rows).to_csv(arguments.directory / "table.csv", index=False)
     print_rows(pd.DataFrame(rows))
 
 
-def fixed(path: Path, config: Config, epochs_at_most: int, sources: DataOptions) -> dict[str, float]:
-    """One training with the preset's values and the published depth and blocks."""
-    runner = TrialRunner(config, data_opener(sources, say, _no_bar), 1, Limits(), say)
-    outcome = runner.run(path, {**FIXED, "training.epochs": epochs_at_most})
-    return {"trials": 1, "epochs": outcome.epochs, "valid": outcome.scores["val_auc"], "test": test_auc(path)}
+def fixed(directory: Path, config: Config, trials: int, sources: DataOptions) -> dict[str, float]:
+    """The preset's values with the published depth and blocks, trained as long as a trial, and as a search."""
+    short = train_values(directory / f"fixed-{EPOCHS}-{config.seed}", FIXED, config, EPOCHS, sources)
+    return {"trials": 1, "epochs": EPOCHS, **short, **trained_on(directory, "fixed", FIXED, config, trials, sources)}
 
 
-def search(path: Path, algorithm: str, config: Config, sources: DataOptions, trials: int) -> dict[str, float]:
-    """A search of as many epochs as `trials` trials of full length have."""
+def search(directory: Path, algorithm: str, config: Config, sources: DataOptions, trials: int) -> dict[str, float]:
+    """A search of as many epochs as `trials` trials of full length have, and its winner trained for all of them."""
+    path = directory / f"{algorithm}-{config.seed}"
     budget = TuningOptions(algorithm, max_trials=trials)
     space = parse_space(SPACE, "the benchmark's space")
     if algorithm == "hyperband":
@@ -104,7 +102,25 @@ def search(path: Path, algorithm: str, config: Config, sources: DataOptions, tri
         "half": max(so_far[:half]),
         "valid": max(so_far),
         "test": test_auc(path / "trials" / result.best.trial),
+        **trained_on(directory, algorithm, result.best.values, config, trials, sources),
     }
+
+
+def trained_on(
+    directory: Path, what: str, values: dict, config: Config, trials: int, sources: DataOptions
+) -> dict[str, float]:
+    """The same values trained for all the epochs of a search."""
+    path = directory / f"{what}-{trials * EPOCHS}-{config.seed}"
+    return {
+        f"long {name}": value for name, value in train_values(path, values, config, trials * EPOCHS, sources).items()
+    }
+
+
+def train_values(path: Path, values: dict, config: Config, most_epochs: int, sources: DataOptions) -> dict[str, float]:
+    """One training: its validation and test ROC-AUC."""
+    runner = TrialRunner(config, data_opener(sources, say, _no_bar), 1, Limits(), say)
+    outcome = runner.run(path, {**values, "training.epochs": most_epochs})
+    return {"valid": outcome.scores["val_auc"], "test": test_auc(path)}
 
 
 def epochs(outcomes) -> int:
@@ -142,15 +158,19 @@ def print_rows(rows: pd.DataFrame) -> None:
         "valid by seed",
         "test",
         "test by seed",
+        "long valid",
+        "long valid by seed",
+        "long test",
+        "long test by seed",
     ):
         table.add_column(name)
     for what, group in rows.groupby("what", sort=False):
         half = "" if "half" not in group or group["half"].isna().any() else f"{group['half'].mean():.4f}"
         cells = [f"{statistics.fmean(group[name]):.0f}" for name in ("trials", "epochs")] + [half]
-        for name in ("valid", "test"):
+        for name in ("valid", "test", "long valid", "long test"):
             cells += [f"{group[name].mean():.4f}", ", ".join(f"{value:.4f}" for value in group[name])]
         table.add_row(str(what), *cells)
-    Console(width=150).print(table)
+    Console(width=220).print(table)
 
 
 def _no_bar(title: str, in_bytes: bool = False):

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -202,6 +203,8 @@ class TrainingConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     alpha: PositiveFloat = 1.1  # weight of the positive term of the loss
     patience: PositiveInt = 5  # epochs without a better validation ROC-AUC before training stops
+    init: str | None = None  # directory of a run to start from
+    freeze: NonNegativeInt = 0  # of the first layers with weights, kept as they are
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit: bool = False
 

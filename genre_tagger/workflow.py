@@ -21,10 +21,12 @@ from genre_tagger.data.stream import stream_dataset
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import evaluate_run
 from genre_tagger.evaluation.predictions import Predictions
+from genre_tagger.evaluation.probe import probe_model
 from genre_tagger.files import check_space, replacing, storage_errors
-from genre_tagger.models.tagger import build_tagger
+from genre_tagger.models.tagger import build_tagger, load_tagger
 from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data
 from genre_tagger.training.fit import device_names, fit
+from genre_tagger.training.transfer import check_init, freeze
 
 Say = Callable[[str], None]
 # By its title, and whether it counts bytes; called with how many are done, and of how many.
@@ -116,7 +118,8 @@ def train(
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
     check_run(run_path, config)
-    build_tagger(config, num_tags=1)  # refuses sizes that do not fit together before anything long begins
+    freeze(build_tagger(config, num_tags=1), config.training.freeze)  # refuses what fails, before anything long begins
+    check_init(config)
     opened = open_data(options, config, data, stream=stream, workers=workers, say=say, progress=progress)
     run, history = train_run(run_path, config, opened, say)
     with storage_errors(run.path), _decoding_errors(stream):
@@ -195,6 +198,36 @@ def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, prog
     dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
         return evaluate_run(run, config, dataset, families)[0]
+
+
+def probe(
+    run_path: Path,
+    options: SourceOptions,
+    families: dict[str, str] | None,
+    data: Path,
+    *,
+    workers: int,
+    say: Say,
+    progress: ProgressBar,
+) -> dict[str, Any]:
+    """Evaluates a linear head on a run's embeddings of a collection, which may have other tags than the run.
+
+    Args:
+        run_path: a run directory; nothing is written into it.
+        options: the collection.
+        families: the family of each tag, by default those of `families.tsv`.
+        data: folder for rendered and prepared audio.
+        workers: processes that render and prepare.
+        say: prints a line.
+        progress: makes a progress bar.
+
+    Raises:
+        UserError: no such run, or whatever `open_data` raises.
+    """
+    run, config = open_run(run_path)
+    model = load_tagger(run.model)
+    opened = open_data(options, config, data, stream=False, workers=workers, say=say, progress=progress)
+    return probe_model(model, config, opened.dataset, families)
 
 
 def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: ProgressBar) -> Dataset:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from genre_tagger import __version__, workflow
 from genre_tagger.cli import app, main
+from genre_tagger.models.tagger import load_tagger
 
 TINY = [
     "window.seconds=0.6",
@@ -55,7 +56,7 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-COMMANDS = ("prepare", "train", "tune", "evaluate", "export", "serve", "tag")
+COMMANDS = ("prepare", "train", "tune", "evaluate", "probe", "export", "serve", "tag")
 
 
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
@@ -114,6 +115,25 @@ def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(train
     assert scored["tags"] == report["tags"]
     table = run("evaluate", "--predictions", path / "predictions.parquet").split("macro")[0]
     assert all(tag in table for tag in report["tags"])
+
+
+def test_training_starts_from_another_run_with_its_configuration(trained, tmp_path, shared_music_folder):
+    path, _ = trained
+    places = ["--root", shared_music_folder, "--data", path.parent / "data", "--run", tmp_path / "again"]
+    output = run("train", "folder", *places, "--init", path, "--freeze", 3, "--epochs", 1)
+    assert re.search(r"starting from \S+/run: \d+ layers, and the output of 2 of 2 tags", output)
+    before, after = load_tagger(path / "model.keras"), load_tagger(tmp_path / "again" / "model.keras")
+    pairs = [(layer.weights, after.get_layer(layer.name).weights) for layer in before.layers if layer.weights]
+    same = [all(np.array_equal(*pair) for pair in zip(*weights, strict=True)) for weights in pairs]
+    assert same[:3] == [True] * 3 and not any(same[3:])
+
+
+def test_probe_reports_a_linear_head_on_other_data(trained, shared_music_folder):
+    path, _ = trained
+    report = json.loads(
+        run("probe", path, "folder", "--root", shared_music_folder, "--data", path.parent / "data", "--json")
+    )
+    assert report["clips"] == 3 and set(report["tags"]) == {"drums", "loud"}
 
 
 def test_tag_scores_a_file_as_evaluation_scored_its_clip(trained, shared_music_folder):
@@ -228,6 +248,10 @@ def test_prepare_lists_what_it_rejects(in_folder, music_folder):
             ["train", "--set", "model.cnn.pools=[[2,2]]"],
             r"as many pools and dropouts as kernels, found 4 kernels, 1 pools",
         ),
+        (["train", "--init", "nowhere"], r"nowhere: not a run directory"),
+        (["train", "--init", "nowhere", "--preset", "small"], r"nowhere: not a run directory"),
+        (["train", "--freeze", "2"], r"--freeze: goes with --init RUN"),
+        (["probe", "nowhere", "demo"], r"nowhere: not a run directory"),
         (["evaluate", "run", "--split", "test"], r"--split: goes with --predictions"),
         (["evaluate"], r"expected either a run directory or --predictions"),
         (["evaluate", "nowhere"], r"nowhere: not a run directory"),

@@ -13,7 +13,8 @@ from genre_tagger.config import Config
 from genre_tagger.errors import UserError
 from genre_tagger.files import locked, storage_errors
 from genre_tagger.run import flat, write_text
-from genre_tagger.tuning.space import Space, parse_space
+from genre_tagger.tuning.space import Space
+from genre_tagger.tuning.space_file import parse_space
 
 NARROWABLE = ("random", "bayesian")  # the others lay their plan over the whole space
 

@@ -30,7 +30,8 @@ from sklearn.exceptions import ConvergenceWarning
 from genre_tagger.errors import UserError
 from genre_tagger.files import storage_errors
 from genre_tagger.run import write_text
-from genre_tagger.tuning.space import Space, parse_space
+from genre_tagger.tuning.space import Space
+from genre_tagger.tuning.space_file import parse_space
 
 RUNNING, IDLE, STOPPED, FAILED = "RUNNING", "IDLE", "STOPPED", "FAILED"
 CHIEF = "chief"  # among the names of workers, of which none may be called so

@@ -10,7 +10,7 @@ import pandas as pd
 from genre_tagger.config import Config
 from genre_tagger.data.dataset import Dataset, LabelledClips
 from genre_tagger.data.pipeline import evaluation_windows, whole_clips
-from genre_tagger.evaluation.floor import fit_floor, log_mel_statistics
+from genre_tagger.evaluation.floor import fit_regressions, log_mel_statistics
 from genre_tagger.evaluation.predictions import Predictions, read_predictions, write_predictions
 from genre_tagger.evaluation.report import evaluate_predictions, write_report
 from genre_tagger.evaluation.scoring import score_clips
@@ -40,7 +40,7 @@ def evaluate_run(
     """
     model = load_tagger(run.model)
     scores = {split: _score(model, dataset.splits[split], config) for split in EVALUATED_SPLITS}
-    predictions = _predictions(dataset, scores)
+    predictions = predictions_of(dataset, scores)
     floor = _floor(run, config, dataset)
     report = evaluate_predictions(predictions, families=families, floor=floor, seed=config.seed)
     with storage_errors(run.path):
@@ -58,7 +58,8 @@ def _score(model: keras.Model, clips: LabelledClips, config: Config) -> np.ndarr
     return score_clips(model, evaluation_windows(clips.reader, config), clips.numbers, config)
 
 
-def _predictions(dataset: Dataset, scores: dict[str, np.ndarray]) -> Predictions:
+def predictions_of(dataset: Dataset, scores: Mapping[str, np.ndarray]) -> Predictions:
+    """Labels and scores of the clips of one or several splits, whose scores [clips, tags] are given by split."""
     parts = [dataset.splits[split] for split in scores]
     return Predictions(
         clip_ids=[name for part in parts for name in part.ids],
@@ -75,12 +76,17 @@ def _floor(run: RunDirectory, config: Config, dataset: Dataset) -> Predictions:
     """The floor's scores of the test clips; fitted once a run, whose data never changes."""
     if run.floor.exists():
         return read_predictions(run.floor)
-    train, test = dataset.splits["train"], dataset.splits["test"]
-    scores = fit_floor(_statistics(train, config), train.labels, _statistics(test, config))
-    floor = _predictions(dataset, {"test": scores})
+    floor = fitted_floor(config, dataset)
     run.report.mkdir(exist_ok=True)
     write_predictions(run.floor, floor)
     return floor
+
+
+def fitted_floor(config: Config, dataset: Dataset) -> Predictions:
+    """The floor's scores of the test clips, fitted on the training clips."""
+    train, test = dataset.splits["train"], dataset.splits["test"]
+    scores = fit_regressions(_statistics(train, config), train.labels, _statistics(test, config))
+    return predictions_of(dataset, {"test": scores})
 
 
 def _statistics(clips: LabelledClips, config: Config) -> np.ndarray:

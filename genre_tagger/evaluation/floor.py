@@ -20,7 +20,7 @@ def log_mel_statistics(log_mel: np.ndarray) -> np.ndarray:
     return np.concatenate([log_mel.mean(axis=0), log_mel.std(axis=0), steps]).astype(np.float32)
 
 
-def fit_floor(features_train: np.ndarray, labels_train: np.ndarray, features_test: np.ndarray) -> np.ndarray:
+def fit_regressions(features_train: np.ndarray, labels_train: np.ndarray, features_test: np.ndarray) -> np.ndarray:
     """Fits one logistic regression a tag on its known labels and scores other clips.
 
     Args:

@@ -114,7 +114,7 @@ class ConvBatchNorm(_BatchNormWeights):
         return ops.squeeze(self._call_image(ops.expand_dims(x, 1), training), 1)
 
     def _call_image(self, image, training):
-        if not training:
+        if not (training and self.trainable):
             return self._affine_convolution(image, self.moving_mean - self._bias(), self.moving_variance)
         if self._by_input_statistics:
             kernel = ops.reshape(ops.cast(self.dense_kernel(), "float32"), (-1, self.filters))
@@ -260,12 +260,12 @@ class SkipSum(_BatchNormWeights):
 
     def call(self, inputs, training=False):
         mean, variance = self.moving_mean, self.moving_variance
-        if training:
+        if training and self.trainable:
             moments = [_covariance(x) for x in inputs]
             means, covariances = (ops.stack(part) for part in zip(*moments, strict=True))
             mean, variance = _output_moments(means, covariances, self.kernel)
             self._update_moving(mean, variance)
-        elif not self.every_frame:
+        elif not (training or self.every_frame):
             inputs = [x[:, -1:] for x in inputs]
         return self._normalised_sum(ops.concatenate(inputs, axis=-1), mean, variance)
 

@@ -15,6 +15,7 @@ from genre_tagger.models.short_chunk import short_chunk_branch
 from genre_tagger.models.wavenet import cascade, wavenet
 
 BRANCHES = ("wavenet", "cnn", "crnn", "short_chunk")  # sections of the configuration, each with an output_width
+OUTPUT_NAME = "probabilities"
 
 
 def build_tagger(config: Config, num_tags: int) -> keras.Model:
@@ -74,7 +75,7 @@ def _head(x, head: HeadConfig, momentum: float, num_tags: int):
     for number, width in enumerate(head.widths, start=1):
         x = _head_dense(x, width, head, momentum, f"head_dense{number}")
         x = layers.Dropout(head.dropout, name=f"head_dropout{number}")(x)
-    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name="probabilities")(x)
+    return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name=OUTPUT_NAME)(x)
 
 
 def _head_dense(x, width, head, momentum, name):

@@ -1,7 +1,8 @@
 """The fit loop: builds the model from a configuration and trains it into a run directory, from wherever that stands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from genre_tagger.training.checkpoint import load_state
 from genre_tagger.training.losses import WeightedBinaryCrossentropy
 from genre_tagger.training.metrics import running_aucs
 from genre_tagger.training.optimizer import FusedAdam
+from genre_tagger.training.transfer import freeze, start_from
 
 
 def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -37,7 +39,7 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
     steps = steps_per_epoch(train.reader, config)
     with _devices():
         model = compiled_tagger(config, train.two_sided.tolist(), steps)
-        history = load_state(run.checkpoint, model) if run.checkpoint.exists() else []
+        history = _begin(run, config, model, dataset.tags, say)
     if len(history) >= config.training.epochs or is_out_of_patience(history, config.training.patience):
         return history
     if history:
@@ -65,9 +67,21 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
     return keeper.history
 
 
+def _begin(
+    run: RunDirectory, config: Config, model: keras.Model, tags: Sequence[str], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Restores what an earlier call left, or else starts from another run if that is wanted; returns the history."""
+    if run.checkpoint.exists():
+        return load_state(run.checkpoint, model)
+    if config.training.init is not None:
+        say(start_from(Path(config.training.init), model, tags))
+    return []
+
+
 def compiled_tagger(config: Config, two_sided: list[bool], steps: int) -> keras.Model:
     """The tagger of a configuration, compiled for training with `steps` steps an epoch."""
     model = build_tagger(config, len(two_sided))
+    freeze(model, config.training.freeze)
     model.compile(
         optimizer=FusedAdam(_learning_rate(config.training, steps)),
         loss=WeightedBinaryCrossentropy(config.training.alpha),

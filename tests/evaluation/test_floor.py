@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from genre_tagger.evaluation.floor import fit_floor, log_mel_statistics
+from genre_tagger.evaluation.floor import fit_regressions, log_mel_statistics
 
 
 def test_statistics_by_hand():
@@ -34,7 +34,7 @@ def test_learns_a_separable_tag_and_is_not_sure_of_a_coin(features):
     labels = np.stack([separable, coin], axis=1).astype(np.int8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as when the solver does not converge
-        scores = fit_floor(features[:400], labels[:400], features[400:])
+        scores = fit_regressions(features[:400], labels[:400], features[400:])
     assert scores.shape == (200, 2) and scores.dtype == np.float32
     assert scores.min() >= 0 and scores.max() <= 1
     assert roc_auc_score(separable[400:], scores[:, 0]) > 0.95
@@ -45,16 +45,16 @@ def test_unknown_labels_teach_nothing(features):
     labels = (features[:, :1] > np.median(features[:, 0])).astype(np.int8)
     masked = labels.copy()
     masked[200:400] = -1
-    among_others = fit_floor(features[:400], masked[:400], features[400:])
+    among_others = fit_regressions(features[:400], masked[:400], features[400:])
     # The scaler still sees the clips whose labels are unknown, so leave it the same features.
     misled = masked.copy()
     misled[200:400] = 1 - labels[200:400]
     assert roc_auc_score(labels[400:], among_others) > 0.95
-    assert roc_auc_score(labels[400:], fit_floor(features[:400], misled[:400], features[400:])) < 0.9
+    assert roc_auc_score(labels[400:], fit_regressions(features[:400], misled[:400], features[400:])) < 0.9
 
 
 def test_a_tag_of_one_kind_scores_its_constant(features):
     labels = np.tile(np.int8([1, 0, -1]), (400, 1))
     labels[::2] = -1
-    scores = fit_floor(features[:400], labels, features[400:])
+    scores = fit_regressions(features[:400], labels, features[400:])
     np.testing.assert_array_equal(scores, np.tile(np.float32([1, 0, 0]), (200, 1)))

@@ -6,7 +6,8 @@ from genre_tagger.config import Config, load_config
 from genre_tagger.data.dataset import Dataset
 from genre_tagger.data.folder import FolderSource
 from genre_tagger.data.records import prepare
-from genre_tagger.tuning.space import Space, parse_space
+from genre_tagger.tuning.space import Space
+from genre_tagger.tuning.space_file import parse_space
 from genre_tagger.tuning.trial import Limits, TrialRunner
 from genre_tagger.workflow import OpenedData
 

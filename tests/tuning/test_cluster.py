@@ -19,7 +19,7 @@ from keras_tuner.src import protos
 from genre_tagger.errors import UserError
 from genre_tagger.tuning.cluster import Cluster, chief_fault, serve
 from genre_tagger.tuning.oracle import Budget, make_oracle
-from genre_tagger.tuning.space import parse_space
+from genre_tagger.tuning.space_file import parse_space
 from genre_tagger.tuning.trial import read_outcomes
 
 COMMAND = str(Path(sys.executable).with_name("genre-tagger"))

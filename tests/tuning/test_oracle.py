@@ -10,7 +10,8 @@ import pytest
 from genre_tagger.errors import UserError
 from genre_tagger.tuning import oracle as oracle_module
 from genre_tagger.tuning.oracle import ALGORITHMS, Budget, make_oracle
-from genre_tagger.tuning.space import Space, parse_space
+from genre_tagger.tuning.space import Space
+from genre_tagger.tuning.space_file import parse_space
 
 GRID = parse_space(
     {

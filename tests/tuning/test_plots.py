@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from genre_tagger.tuning import plots
 from genre_tagger.tuning.hparams import write_hparams
 from genre_tagger.tuning.plots import importance, pareto_front, plot_search
-from genre_tagger.tuning.space import parse_space
+from genre_tagger.tuning.space_file import parse_space
 from genre_tagger.tuning.table import trials_table, winner
 from genre_tagger.tuning.trial import Outcome
 

@@ -11,7 +11,7 @@ from genre_tagger.tuning.cluster import Cluster
 from genre_tagger.tuning.directory import Search, SearchDirectory, check_search, create_search, working_in
 from genre_tagger.tuning.oracle import Budget, SearchOracle
 from genre_tagger.tuning.search import _epochs_to_grant, open_oracle
-from genre_tagger.tuning.space import parse_space
+from genre_tagger.tuning.space_file import parse_space
 from genre_tagger.tuning.table import trials_table, winner
 from genre_tagger.tuning.trial import Outcome, read_outcomes, write_outcome
 from genre_tagger.tuning.tuner import TaggerTuner
