@@ -129,7 +129,7 @@ class ConvBatchNorm(_BatchNormWeights):
     def dense_kernel(self):
         """The kernel as an ungrouped convolution has it, zeros between the groups.
 
-        TensorFlow has no gradient of a grouped convolution on a CPU, and groups of a few channels are no faster.
+        Keras has TensorFlow's grouped convolutions compiled by XLA, which no exported model should need to run.
         """
         if self.groups == 1:
             return self.kernel
