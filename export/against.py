@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+import yaml
 from scipy.stats import spearmanr
 
+from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
 from genre_tagger.errors import UserError
-from genre_tagger.export.contract import TAGS_NAME, THRESHOLDS_NAME
+from genre_tagger.export.contract import CONFIG_NAME, TAGS_NAME, THRESHOLDS_NAME
 from genre_tagger.export.savedmodel import SAVED_MODEL_NAME
 
 BATCH = 8  # windows at a time
@@ -51,11 +53,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Version:
-    """An exported version, loaded."""
+    """An exported version, loaded.
+
+    Attributes:
+        path: of the version.
+        tags, thresholds: [tags].
+        sample_rate: of its windows, in Hz.
+        loaded: the SavedModel.
+    """
 
     path: Path
     tags: tuple[str, ...]
     thresholds: np.ndarray
+    sample_rate: int
     loaded: tf.Module
 
     @classmethod
@@ -63,11 +73,14 @@ class Version:
         """Loads a version; raises UserError where `path` is none."""
         if not (path / SAVED_MODEL_NAME).is_file():
             raise UserError(f"{path}: no exported version (no {SAVED_MODEL_NAME} in it); expected DIR/NAME/VERSION")
+        assets = path / "assets"
         try:
-            tags = read_tags(path / "assets" / TAGS_NAME)
-            thresholds = json.loads((path / "assets" / THRESHOLDS_NAME).read_text(encoding="utf-8"))["tags"]
-            return cls(path, tags, np.array([thresholds[tag] for tag in tags]), tf.saved_model.load(str(path)))
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            tags = read_tags(assets / TAGS_NAME)
+            thresholds = json.loads((assets / THRESHOLDS_NAME).read_text(encoding="utf-8"))["tags"]
+            # One field, not a Config: the others may have changed their names since.
+            rate = int(yaml.safe_load((assets / CONFIG_NAME).read_text(encoding="utf-8"))["frontend"]["sample_rate"])
+            return cls(path, tags, np.array([thresholds[tag] for tag in tags]), rate, tf.saved_model.load(str(path)))
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, tf.errors.OpError) as error:
             raise UserError(f"{path}: cannot be loaded as an exported version ({error})") from None
 
     @property
@@ -85,24 +98,21 @@ class Version:
         return self.loaded.signatures["serving_default"]
 
 
-def compare(old: Version, new: Version, windows: np.ndarray) -> Comparison:
-    """Compares two versions on windows [windows, samples].
-
-    Raises:
-        UserError: the versions take windows of different lengths, or have no tag in common.
-    """
-    for version in (old, new):
-        if version.window_samples != windows.shape[1]:
-            raise UserError(
-                f"--against {old.path}: takes windows of {version.window_samples} samples, expected {windows.shape[1]} "
-                "as the run's"
-            )
-    shared = [tag for tag in new.tags if tag in old.tags]
-    if not shared:
+def check_comparable(old: Version, config: Config, tags: tuple[str, ...]) -> None:
+    """Raises UserError where a version takes other windows than a run, or has none of its tags."""
+    found = f"{old.window_samples} samples at {old.sample_rate} Hz"
+    expected = f"{config.window_samples} samples at {config.frontend.sample_rate} Hz"
+    if found != expected:
+        raise UserError(f"--against {old.path}: takes windows of {found}, expected {expected} as the run's")
+    if not set(tags) & set(old.tags):
         raise UserError(f"--against {old.path}: has no tag of the run; expected a version of the same tags")
+
+
+def compare(old: Version, new: Version, windows: np.ndarray) -> Comparison:
+    """Compares two versions on windows [windows, samples], tag by tag of the same name."""
     old_scores, new_scores = old.scores(windows), new.scores(windows)
     drifts = {}
-    for tag in shared:
+    for tag in [tag for tag in new.tags if tag in old.tags]:
         before, after = old.tags.index(tag), new.tags.index(tag)
         limits = old.thresholds[before], new.thresholds[after]
         drifts[tag] = _drift(old_scores[:, before], new_scores[:, after], *limits)

@@ -41,9 +41,10 @@ class Answer:
 class Client:
     """A model of a server, by gRPC or REST.
 
-    Refused connections and full queues (UNAVAILABLE, HTTP 429 and 503) are tried again after waits that double, each
-    drawn at random up to its bound ("full jitter": Brooker, "Exponential Backoff And Jitter", 2015), so that clients
-    that were turned away together do not come back together. Nothing else is repeated.
+    Refused connections, full queues and taken threads (UNAVAILABLE, RESOURCE_EXHAUSTED, HTTP 503 and 429) are tried
+    again after waits that double, each drawn at random up to its bound ("full jitter": Brooker, "Exponential Backoff
+    And Jitter", 2015), so that clients that were turned away together do not come back together. Nothing else is
+    repeated.
 
     Args:
         server: HOST:PORT or grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST.
@@ -120,11 +121,13 @@ class Client:
 
         Args:
             signature: `wav` (whole WAV files) or `pcm16` (one window each, raw 16-bit mono at the model's rate).
-            audio: up to 32 items.
+            audio: up to 32 items; about none nothing is asked.
 
         Raises:
             UserError: the server cannot be reached, refuses or answers nonsense.
         """
+        if not audio:
+            return []
         outputs = self._patiently(lambda: self._transport.predict(signature, audio, self._timeout_seconds))
         try:
             return _answers(outputs, len(audio))
@@ -135,7 +138,7 @@ class Client:
 
     def _answered(self, batch: list[Piece]) -> Iterator[tuple[Piece, Answer]]:
         audio = [piece.wav for piece in batch if not piece.problem]
-        answers = iter(self.predict("wav", audio) if audio else ())
+        answers = iter(self.predict("wav", audio))
         for piece in batch:
             yield piece, Answer(piece.problem, np.zeros(0), {}) if piece.problem else next(answers)
 

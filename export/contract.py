@@ -9,6 +9,7 @@ WAV_MAX_SECONDS = 600  # longer files are for the client to split
 
 TAGS_NAME = "tags.txt"
 THRESHOLDS_NAME = "thresholds.json"
+CONFIG_NAME = "config.yaml"
 CARD_NAME = "model_card.md"
 
 MODEL_NAME = "tagger"  # models are exported under, and clients ask for, unless told otherwise

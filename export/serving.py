@@ -164,7 +164,7 @@ def _installed(program: str, directory: Path, models: Sequence[str], listening: 
             "many"
         )
     files = configuration(directory, models, str(directory), cores)
-    return Launch([program, *flags, *server_flags(str(directory))], True, files, servers, list(models), note)
+    return Launch([program, *flags, *server_flags(str(directory), cores)], True, files, servers, list(models), note)
 
 
 def _socket(directory: Path) -> str:
@@ -182,7 +182,7 @@ def _container(directory: Path, releases: dict[str, tuple[int, ...]], listening:
         f"{host}:{listening.grpc_port}:{CONTAINER_GRPC_PORT}",
         f"{host}:{listening.rest_port}:{CONTAINER_REST_PORT}",
     ]
-    flags = server_flags(CONTAINER_ROOT)
+    flags = server_flags(CONTAINER_ROOT, cores)
     command = ["docker", "run", "--rm", "-p", ports[0], "-p", ports[1], "--mount", _mount(directory), image, *flags]
     files = configuration(directory, list(releases), CONTAINER_ROOT, cores)
     files[COMPOSE_NAME] = HEADER + _compose(image, ports, flags)

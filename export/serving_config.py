@@ -17,10 +17,15 @@ CONFIG_POLL_SECONDS = 10
 REST_TIMEOUT_SECONDS = 60  # the client's own
 BATCH_WAIT_SECONDS = 0.002  # little beside the tens of milliseconds that a clip takes
 QUEUED_BATCHES_PER_THREAD = 2  # what has to wait for more than two full batches had better be refused at once
+MAX_THREADS = 1024
 
 
-def server_flags(root: str) -> list[str]:
-    """The flags that make a server read the files in a folder of its own."""
+def server_flags(root: str, cores: int) -> list[str]:
+    """The flags that make a server read the files in a folder of its own, and let enough requests in for its queues."""
+    # A request holds a thread while it waits. By default there are four a core: batches would never fill, and REST
+    # would park what is too much, without a bound, where nothing finds the queue full and is refused.
+    batches = cores * (1 + QUEUED_BATCHES_PER_THREAD + 1)  # at work, queued, and still to be told that it is full
+    threads = min(batches * ALLOWED_BATCH_SIZES[-1], MAX_THREADS)
     return [
         f"--model_config_file={root}/{MODELS_NAME}",
         f"--model_config_file_poll_wait_seconds={CONFIG_POLL_SECONDS}",
@@ -29,6 +34,8 @@ def server_flags(root: str) -> list[str]:
         f"--batching_parameters_file={root}/{BATCHING_NAME}",
         f"--monitoring_config_file={root}/{MONITORING_NAME}",
         f"--rest_api_timeout_in_ms={REST_TIMEOUT_SECONDS * 1000}",
+        f"--grpc_max_threads={threads}",
+        f"--rest_api_num_threads={threads}",
     ]
 
 

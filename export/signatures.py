@@ -43,7 +43,8 @@ class ServedTagger(tf.Module):
         windows = tf.TensorSpec([None, self._samples], tf.float32)
         score = tf.function(lambda batch: tuple(model(batch, training=False)), input_signature=[windows])
         read = waveform_reader(self._rate_hz)
-        self._score, self._read = (lambda batch: score(batch)), (lambda audio: read(audio))
+        self._score = lambda batch: tuple(output[: tf.shape(batch)[0]] for output in score(_never_empty(batch)))
+        self._read = lambda audio: read(audio)
 
     def signatures(self) -> dict[str, Callable]:
         """A concrete function for each signature, with its input named."""
@@ -56,10 +57,7 @@ class ServedTagger(tf.Module):
             "taggram": (self._taggrams, audio),
             "embed": (self._embed, waveform),
         }
-        return {
-            name: tf.function(function, input_signature=[spec]).get_concrete_function()
-            for name, (function, spec) in functions.items()
-        }
+        return {name: _concrete(function, spec) for name, (function, spec) in functions.items()}
 
     def _tag_waveforms(self, waveform) -> Answer:
         waveform, error = _without_bad_items(waveform)
@@ -152,6 +150,21 @@ class ServedTagger(tf.Module):
         return tf.where(tf.shape(scores)[0] > 0, pooled, 0.0)
 
 
+def _concrete(function: Callable[[tf.Tensor], Answer], spec: tf.TensorSpec) -> Callable:
+    """The function of one named input, whose shape is looked at first: a server passes on whatever it is sent."""
+
+    def checked(batch):
+        return function(tf.ensure_shape(batch, spec.shape))
+
+    return tf.function(checked, input_signature=[spec]).get_concrete_function()
+
+
+def _never_empty(batch) -> tf.Tensor:
+    """The batch, or one item of zeros where it has none, which convolutions and `tf.map_fn` fail on."""
+    missing = tf.cast(tf.shape(batch)[:1] == 0, tf.int32)
+    return tf.concat([batch, tf.zeros(tf.concat([missing, tf.shape(batch)[1:]], axis=0), batch.dtype)], axis=0)
+
+
 def _without_bad_items(waveform) -> tuple[tf.Tensor, tf.Tensor]:
     """Zeros in place of items that are not finite, silent or absurdly loud, and the errors [batch]."""
     error = sample_error(waveform, tf.reduce_all(tf.math.is_finite(waveform), axis=1))
@@ -167,6 +180,6 @@ def _one_by_one(function, audio, kinds) -> tuple[tf.Tensor, ...]:
 
     A server fills a batch up to the next allowed size with copies of an item, which must not cost a file each.
     """
-    files, places = tf.unique(audio)
+    files, places = tf.unique(_never_empty(audio))
     answers = tf.map_fn(function, files, fn_output_signature=kinds, parallel_iterations=1)
-    return tuple(tf.gather(answer, places) for answer in answers)
+    return tuple(tf.gather(answer, places[: tf.size(audio)]) for answer in answers)

@@ -16,7 +16,7 @@ EXPECTED_SERVER = "HOST:PORT, grpc://HOST:PORT or unix:PATH for gRPC, http://HOS
 
 
 class Busy(Exception):  # noqa: N818, names a state of the server that the client handles
-    """Nobody listens there, or the server's queue is full: the same request may succeed in a moment."""
+    """Nobody listens there, or the server's queue or threads are taken: the same request may succeed in a moment."""
 
 
 class Transport(Protocol):
@@ -115,8 +115,8 @@ class GrpcTransport:
         try:
             response = self._stub.Predict(self._request(signature, audio), timeout=timeout_seconds)
         except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.UNAVAILABLE:
-                raise Busy(f"UNAVAILABLE: {error.details()}") from None
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                raise Busy(f"{error.code().name}: {error.details()}") from None
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
             raise UserError(f"{self._server}: {error.code().name}: {error.details()}") from None

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from genre_tagger.errors import UserError
+
 if TYPE_CHECKING:
     from genre_tagger.data.manifest import Manifest
     from genre_tagger.evaluation.predictions import Predictions
@@ -38,13 +41,13 @@ EXAMPLES = 3
 BEST_TRIALS = 5
 TRIAL_COLUMNS = {"val_auc": ".4f", "val_pr_auc": ".4f", "parameters": ",.0f", "inference_ms": ".2f", "seconds": ".0f"}
 
-_output = Console(highlight=False, soft_wrap=True)
+_output = Console(highlight=False, soft_wrap=True, emoji=False)
 _errors = Console(stderr=True)
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
-    _output.print(line, markup=False)
+    """Prints a line at once; raises UserError where standard output does not take it."""
+    _print(line, markup=False)
 
 
 @contextmanager
@@ -78,7 +81,7 @@ def print_manifest(manifest: "Manifest") -> None:
         table.add_column(name, justify="right")
     for split, summary in manifest.splits.items():
         table.add_row(split, str(summary.clips), str(summary.groups), f"{summary.seconds / 3600:.2f}")
-    _output.print(table)
+    _print(table)
     if manifest.rejected:
         say(f"{manifest.rejected} clips rejected, each with its reason in {manifest.directory / 'rejected.csv'}")
     for split in manifest.splits:
@@ -91,9 +94,9 @@ def print_manifest(manifest: "Manifest") -> None:
 
 def print_training(result: "TrainingResult") -> None:
     """Epochs, test figures, best and worst tags, examples, what to run next."""
-    _output.print(_epoch_table(result.history, result.report.get("protocol")))
+    _print(_epoch_table(result.history, result.report.get("protocol")))
     print_report(result.report)
-    _output.print(_example_table(result.predictions))
+    _print(_example_table(result.predictions))
     run = result.run.path
     say(f"run directory: {run}  (plots and tables in {result.run.report})")
     say("next:")
@@ -116,7 +119,7 @@ def print_tuning(result: "TuningResult") -> None:
         shown.add_column(name.replace("_", " "), justify="right")
     for row in best.to_dict("records"):
         shown.add_row(row["trial"], *(f"{row[name]:{form}}" for name, form in TRIAL_COLUMNS.items()))
-    _output.print(shown)
+    _print(shown)
     say(f"winner: trial {result.best.trial}, {result.objective} {result.best.scores[result.objective]:.4f}")
     for name, value in result.best.values.items():
         say(f"  {name}: {value}")
@@ -134,13 +137,13 @@ def print_evaluation(report: dict[str, Any]) -> None:
     for tag, scores in report["tags"].items():
         counts = str(scores["positives"]), str(scores["negatives"])
         table.add_row(escape(tag), _number(scores["roc_auc"]), _number(scores["pr_auc"]), *counts)
-    _output.print(table)
+    _print(table)
     print_report(report)
 
 
 def print_report(report: dict[str, Any]) -> None:
     """The macro figures with the floor, the families, the best and the worst tags."""
-    _output.print(_figure_table(report))
+    _print(_figure_table(report))
     tags = {name: scores for name, scores in report["tags"].items() if scores["roc_auc"] is not None}
     ranked = sorted(tags, key=lambda name: -tags[name]["roc_auc"])
     shown = min(SHOWN_TAGS, (len(ranked) + 1) // 2)
@@ -155,13 +158,13 @@ def print_tags(file: Path, scores: dict[str, float], top: int, as_json: bool) ->
     """The first `top` tags of a file, as a table or a line of JSON."""
     best = dict(list(scores.items())[:top])
     if as_json:
-        print(json.dumps({"file": str(file), "tags": best}))
+        say(json.dumps({"file": str(file), "tags": best}))
         return
     table = _table(str(file), "tag")
     table.add_column("probability", justify="right")
     for tag, score in best.items():
         table.add_row(escape(tag), f"{score:.3f}")
-    _output.print(table)
+    _print(table)
 
 
 def print_launch(launch: "Launch", directory: Path) -> None:
@@ -176,7 +179,6 @@ def print_launch(launch: "Launch", directory: Path) -> None:
     for model in launch.models:
         for server in launch.servers:
             say(f"  genre-tagger tag --server {shlex.quote(server)} --model {shlex.quote(model)} FILE...")
-    sys.stdout.flush()
 
 
 def print_export(exported: "Exported", directory: Path) -> None:
@@ -206,11 +208,26 @@ def print_comparison(comparison: "Comparison") -> None:
     for tag, drift in sorted(comparison.tags.items(), key=lambda entry: -entry[1].flips):
         correlation = "undefined" if math.isnan(drift.rank_correlation) else f"{drift.rank_correlation:.4f}"
         table.add_row(escape(tag), f"{drift.mean:.4f}", f"{drift.largest:.4f}", correlation, f"{drift.flips:.1%}")
-    _output.print(table)
+    _print(table)
     for what, tags in (("new", comparison.added), ("gone", comparison.removed)):
         if tags:
             say(f"{what} tags, not compared: {', '.join(tags)}")
     say(f"decisions that flip: {comparison.flips:.1%}")
+
+
+def _print(what: Table | str, **options: bool) -> None:
+    """All that goes to standard output goes through here, and is flushed."""
+    try:
+        _output.print(what, **options)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"standard output: {error.object[error.start]!a} cannot be written in {error.encoding}; set "
+            "PYTHONIOENCODING=utf-8:surrogateescape"
+        ) from None
+    except OSError as error:
+        # What is still in its buffer would fail once more when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UserError(f"standard output: cannot be written ({error.strerror})") from None
 
 
 def _table(title: str, first_column: str) -> Table:

@@ -10,13 +10,13 @@ import numpy as np
 
 from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
-from genre_tagger.data.pipeline import evaluation_windows
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.predictions import read_predictions
-from genre_tagger.export.against import Comparison, Version, compare
+from genre_tagger.export.against import Comparison, Version, check_comparable, compare
 from genre_tagger.export.card import model_card
-from genre_tagger.export.contract import CARD_NAME, MODEL_NAME, TAGS_NAME, THRESHOLDS_NAME
+from genre_tagger.export.contract import CARD_NAME, CONFIG_NAME, MODEL_NAME, TAGS_NAME, THRESHOLDS_NAME
 from genre_tagger.export.folding import inference_model
+from genre_tagger.export.golden import golden_windows
 from genre_tagger.export.onnx import DIFFERENCE_NAME, ONNX_NAME, check_onnx, onnx_difference, write_onnx
 from genre_tagger.export.savedmodel import SAVED_MODEL_NAME, write_savedmodel
 from genre_tagger.export.signatures import ServedTagger
@@ -76,10 +76,11 @@ class ExportedRun:
         return cls(run, config, read_tags(run.tags), inference_model(load_tagger(run.model)), thresholds)
 
     def texts(self) -> dict[str, str]:
-        """Names and thresholds of the tags, as the files that go with a model."""
+        """Names and thresholds of the tags and the configuration, as the files that go with a model."""
         return {
             TAGS_NAME: "".join(f"{tag}\n" for tag in self.tags),
             THRESHOLDS_NAME: json.dumps(self.thresholds.to_dict(), indent=2, ensure_ascii=False),
+            CONFIG_NAME: self.config.to_yaml(),
         }
 
     def card(self, title: str, licence: str | None, is_onnx: bool = False) -> str:
@@ -97,10 +98,9 @@ class ExportedRun:
         )
 
     def golden_windows(self, workers: int, progress: ProgressBar) -> np.ndarray:
-        """The first windows [windows, samples] of the test clips; raises UserError where the data is gone."""
+        """Windows [windows, samples] of the test clips; raises UserError where the data is gone."""
         clips = dataset_of_run(self.run, self.config, workers, progress).splits["test"]
-        batches = evaluation_windows(clips.reader, self.config).unbatch().take(GOLDEN_WINDOWS).as_numpy_iterator()
-        return np.stack([waveform for waveform, _ in batches])
+        return golden_windows(clips.reader, self.config, GOLDEN_WINDOWS)
 
 
 def export_savedmodel(
@@ -136,7 +136,10 @@ def export_savedmodel(
     check_versions(directory / name, SAVED_MODEL_NAME)
     old = against and Version.load(against)
     source = ExportedRun.open(run_path, objective)
-    windows = source.golden_windows(workers, progress) if old else None
+    windows = None
+    if old:
+        check_comparable(old, source.config, source.tags)
+        windows = source.golden_windows(workers, progress)
     served = ServedTagger(source.model, source.config, source.tags)
     comparisons = []
 

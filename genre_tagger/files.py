@@ -2,8 +2,9 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from genre_tagger.errors import UserError
@@ -79,15 +80,34 @@ def storage_errors(directory: Path) -> Iterator[None]:
         raise
 
 
-def check_space(directory: Path, needed: int, purpose: str, say: Callable[[str], None]) -> None:
-    """Says how many bytes something needs below a directory, made or not, and refuses where fewer are free."""
-    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    say(f"{directory}: {_readable(needed)} {purpose}, {_readable(free)} free on its disk")
-    if free < needed:
-        raise UserError(
-            f"{directory}: found {_readable(free)} free on its disk, expected {_readable(needed)} {purpose}"
-        )
+@dataclass(frozen=True)
+class Need:
+    """Bytes that something will take in a directory, made or not; the purpose is put between: `to download into`."""
+
+    directory: Path
+    bytes: int
+    purpose: str
+
+    def __str__(self) -> str:
+        return f"{_readable(self.bytes)} {self.purpose} {self.directory}"
+
+
+def check_space(needs: Sequence[Need], say: Callable[[str], None]) -> None:
+    """Says what is needed on each disk and how much is free there; refuses, as UserError, where that is less."""
+    on_disk: dict[int, list[Need]] = {}
+    for need in needs:
+        on_disk.setdefault(_existing(need.directory).stat().st_dev, []).append(need)
+    for together in on_disk.values():
+        where = together[0].directory
+        free = shutil.disk_usage(_existing(where)).free
+        needed = " and ".join(str(need) for need in together)
+        say(f"{needed}: {_readable(free)} free on that disk")
+        if free < sum(need.bytes for need in together):
+            raise UserError(f"{where}: found {_readable(free)} free on its disk, expected {needed}")
+
+
+def _existing(directory: Path) -> Path:
+    return next(path for path in (directory, *directory.absolute().parents) if path.exists())
 
 
 def _readable(count: int) -> str:

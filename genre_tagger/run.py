@@ -59,6 +59,10 @@ class RunDirectory:
         """TensorBoard's log directory."""
         return self.path / "tensorboard"
 
+    def curves(self, protocol: str | None) -> Path:
+        """Where its curves go: it names them after their folder, so that the data's protocol stands beside each."""
+        return self.tensorboard / (protocol or "")
+
     @property
     def metrics(self) -> Path:
         """What `genre-tagger evaluate` found (JSON)."""

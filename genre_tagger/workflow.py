@@ -14,7 +14,8 @@ import tensorflow as tf
 from genre_tagger.config import Config
 from genre_tagger.data.clips import Source
 from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.manifest import MANIFEST_NAME, Manifest, read_manifest
+from genre_tagger.data.decode import pcm16_size
+from genre_tagger.data.manifest import MANIFEST_NAME, PREPARED_NAME, Manifest, read_manifest
 from genre_tagger.data.records import data_hash, prepare
 from genre_tagger.data.sources import SourceOptions, open_source
 from genre_tagger.data.stream import stream_dataset
@@ -22,7 +23,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import evaluate_run
 from genre_tagger.evaluation.predictions import Predictions
 from genre_tagger.evaluation.probe import probe_model
-from genre_tagger.files import check_space, replacing, storage_errors
+from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
 from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data
 from genre_tagger.training.fit import device_names, fit
@@ -31,8 +32,6 @@ from genre_tagger.training.transfer import check_init, freeze
 Say = Callable[[str], None]
 # By its title, and whether it counts bytes; called with how many are done, and of how many.
 ProgressBar = Callable[..., Callable[[int, int], None]]
-
-BYTES_PER_SAMPLE = 2
 
 
 def _say_nothing(line: str) -> None:
@@ -80,13 +79,13 @@ def prepare_source(
     Raises:
         UserError: a mistake in the options or the table, a failed download, no usable clip, a full or unwritable disk.
     """
-    source = _open(options, data, workers, progress, say)
+    source = _open(options, data, workers, progress, say, sample_rate)
     digest = data_hash(source, sample_rate)
-    directory = data / "prepared" / f"{source.name}-{sample_rate}hz-{digest[:10]}"
+    directory = data / PREPARED_NAME / f"{source.name}-{sample_rate}hz-{digest[:10]}"
     if source.clip_seconds and not (directory / MANIFEST_NAME).exists():
         already = sum(file.stat().st_size for file in directory.glob("*.tfrecord"))
-        needed = len(source.clips) * round(source.clip_seconds * sample_rate) * BYTES_PER_SAMPLE
-        check_space(directory, max(0, needed - already), "to prepare into", say)
+        needed = len(source.clips) * pcm16_size(source.clip_seconds, sample_rate)
+        check_space([Need(directory, max(0, needed - already), "to prepare into")], say)
     with progress("preparing clips") as on_progress:
         return prepare(source, sample_rate, directory, workers=workers, on_progress=on_progress)
 
@@ -258,20 +257,23 @@ def check_backend() -> None:
         )
 
 
-def _open(options: SourceOptions, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing) -> Source:
+def _open(
+    options: SourceOptions, data: Path, workers: int, progress: ProgressBar, say: Say, sample_rate: int | None = None
+) -> Source:
     is_demo = options.source == "demo"
     with progress("rendering songs" if is_demo else "downloading", in_bytes=not is_demo) as on_progress:
-        return open_source(options, data, workers, on_progress, say)
+        return open_source(options, data, workers, on_progress, say, sample_rate)
 
 
 def _stream(
     options: SourceOptions, config: Config, data: Path, workers: int, progress: ProgressBar, say: Say = _say_nothing
 ) -> tuple[Dataset, pd.DataFrame]:
     source = _open(options, data, workers, progress, say)
-    for note in source.notes:
-        say(note)
     with progress("checking files") as on_progress:
-        return stream_dataset(source, config.frontend.sample_rate, on_progress)
+        dataset, rejected = stream_dataset(source, config.frontend.sample_rate, on_progress)
+    for note in source.notes({name for clips in dataset.splits.values() for name in clips.ids}):
+        say(note)
+    return dataset, rejected
 
 
 def _recorded(options: SourceOptions, data: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import random
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,24 @@ def seeded() -> Iterator[None]:
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
     yield
+
+
+@pytest.fixture
+def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
+
+    def run(*arguments: object) -> str:
+        from genre_tagger.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        assert ending.value.code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert line.startswith("genre-tagger: ")
+        return line
+
+    return run
 
 
 @pytest.fixture

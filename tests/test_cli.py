@@ -16,7 +16,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from genre_tagger import __version__, workflow
-from genre_tagger.cli import app, main
+from genre_tagger.cli import app
 from genre_tagger.models.tagger import load_tagger
 
 TINY = [
@@ -37,17 +37,6 @@ def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def failure(monkeypatch, capsys, *arguments: str) -> str:
-    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
-    monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ending:
-        main()
-    assert ending.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
-    assert line.startswith("genre-tagger: ")
-    return line
 
 
 @pytest.fixture
@@ -168,9 +157,9 @@ def test_the_installed_command_tags_in_a_process_of_its_own(trained, shared_musi
     assert "probability" in result.stdout
 
 
-def test_a_refused_configuration_leaves_the_run_directory_free(in_folder, music_folder, monkeypatch, capsys):
+def test_a_refused_configuration_leaves_the_run_directory_free(in_folder, music_folder, failure):
     common = ["train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run", "--workers", 1]
-    assert "pools" in failure(monkeypatch, capsys, *common, "--set", "model.cnn.pools=[[2, 2]]")
+    assert "pools" in failure(*common, "--set", "model.cnn.pools=[[2, 2]]")
     assert not (in_folder / "data").exists()  # refused before anything long
     assert "macro ROC-AUC" in run(*common)
 
@@ -185,10 +174,10 @@ def test_a_refused_configuration_leaves_the_run_directory_free(in_folder, music_
         ("config.yaml", b"\xff"),
     ],
 )
-def test_damaged_files_of_a_run_are_named(trained, tmp_path, monkeypatch, capsys, name, content):
+def test_damaged_files_of_a_run_are_named(trained, tmp_path, failure, name, content):
     copy = shutil.copytree(trained[0], tmp_path / "run")
     (copy / name).write_bytes(content)
-    assert name in failure(monkeypatch, capsys, "evaluate", copy)
+    assert name in failure("evaluate", copy)
 
 
 def test_removed_prepared_data_is_prepared_again(in_folder, music_folder):
@@ -199,11 +188,11 @@ def test_removed_prepared_data_is_prepared_again(in_folder, music_folder):
     assert report == json.loads(Path("run/metrics.json").read_text())
 
 
-def test_a_run_of_another_configuration_is_refused(trained, shared_music_folder, monkeypatch, capsys):
+def test_a_run_of_another_configuration_is_refused(trained, shared_music_folder, failure):
     path, _ = trained
     places = ["--run", path, "--data", path.parent / "data"]
     common = ["train", "folder", "--root", shared_music_folder, *OVERRIDES, *places]
-    line = failure(monkeypatch, capsys, *common, "--set", "training.alpha=1.5")
+    line = failure(*common, "--set", "training.alpha=1.5")
     assert "training.alpha is 1.1 there, 1.5 here" in line
 
 
@@ -259,41 +248,41 @@ def test_prepare_lists_what_it_rejects(in_folder, music_folder):
         (["tag", "nowhere", "none.wav"], r"none\.wav: no such file"),
     ],
 )
-def test_mistakes_are_one_line(in_folder, monkeypatch, capsys, arguments, expected):
-    assert re.search(expected, failure(monkeypatch, capsys, *arguments))
+def test_mistakes_are_one_line(in_folder, failure, arguments, expected):
+    assert re.search(expected, failure(*arguments))
 
 
-def test_an_unwritable_run_is_refused(in_folder, music_folder, monkeypatch, capsys):
+def test_an_unwritable_run_is_refused(in_folder, music_folder, failure):
     (in_folder / "file").write_text("")
-    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "file/run")
+    line = failure("train", "folder", "--root", music_folder, *OVERRIDES, "--run", "file/run")
     assert "file/run: cannot be written" in line
 
 
 @pytest.mark.parametrize("place", ["music", ""])
-def test_a_run_is_not_laid_among_other_files(in_folder, music_folder, monkeypatch, capsys, place):
+def test_a_run_is_not_laid_among_other_files(in_folder, music_folder, failure, place):
     there = sorted(music_folder.rglob("*"))
-    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", place)
+    line = failure("train", "folder", "--root", music_folder, *OVERRIDES, "--run", place)
     assert "and no run; expected a new or empty one" in line
     assert sorted(music_folder.rglob("*")) == there
 
 
-def test_a_split_where_nothing_can_be_ranked_is_refused(in_folder, music_folder, monkeypatch, capsys):
+def test_a_split_where_nothing_can_be_ranked_is_refused(in_folder, music_folder, failure):
     table = pd.read_csv(music_folder / "tags.csv", dtype=str, keep_default_na=False)
     table.loc[table["split"] == "valid", ["drums", "loud"]] = "1"
     table.to_csv(music_folder / "tags.csv", index=False)
-    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run")
+    line = failure("train", "folder", "--root", music_folder, *OVERRIDES, "--run", "run")
     assert "split 'valid': no tag has both positives and negatives" in line
 
 
-def test_nothing_usable_is_refused(in_folder, music_folder, monkeypatch, capsys):
+def test_nothing_usable_is_refused(in_folder, music_folder, failure):
     for path in music_folder.rglob("*.*"):
         if path.suffix != ".csv":
             path.write_text("this is no audio")
-    line = failure(monkeypatch, capsys, "prepare", "folder", "--root", music_folder, "--workers", 1)
+    line = failure("prepare", "folder", "--root", music_folder, "--workers", 1)
     assert "no usable clip in train, valid, test, 12 rejected" in line
 
 
-def test_a_file_that_breaks_while_streaming_is_named(in_folder, music_folder, monkeypatch, capsys):
+def test_a_file_that_breaks_while_streaming_is_named(in_folder, music_folder, monkeypatch, failure):
     create_run = workflow.create_run
 
     def break_a_file(*arguments):
@@ -301,7 +290,7 @@ def test_a_file_that_breaks_while_streaming_is_named(in_folder, music_folder, mo
         return create_run(*arguments)
 
     monkeypatch.setattr(workflow, "create_run", break_a_file)
-    line = failure(monkeypatch, capsys, "train", "folder", "--root", music_folder, *OVERRIDES, "--run", "r", "--stream")
+    line = failure("train", "folder", "--root", music_folder, *OVERRIDES, "--run", "r", "--stream")
     assert re.search(r"--stream: a file cannot be decoded any more: .*a1\.wav", line)
 
 

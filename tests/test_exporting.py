@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shutil
-import sys
 
 import keras
 import pytest
 import tensorflow as tf
 from typer.testing import CliRunner
 
-from genre_tagger.cli import app, main
+from genre_tagger.cli import app
 from genre_tagger.models.tagger import load_tagger
 
 TINY = [
@@ -28,17 +27,6 @@ TINY = [
 
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def failure(monkeypatch, capsys, *arguments):
-    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
-    monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ending:
-        main()
-    assert ending.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
-    assert line.startswith("genre-tagger: ")
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -123,29 +111,29 @@ def test_onnx_prints_and_writes_its_difference(first, trained):
         (["--against", "nowhere"], "nowhere: no exported version"),
     ],
 )
-def test_mistakes_in_options_are_one_line(trained, tmp_path, monkeypatch, capsys, options, expected):
-    assert re.search(expected, failure(monkeypatch, capsys, "export", trained, tmp_path, *options))
+def test_mistakes_in_options_are_one_line(trained, tmp_path, failure, options, expected):
+    assert re.search(expected, failure("export", trained, tmp_path, *options))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_foreign_directory_is_refused(trained, tmp_path, monkeypatch, capsys):
+def test_a_foreign_directory_is_refused(trained, tmp_path, failure):
     (tmp_path / "tagger").mkdir()
     (tmp_path / "tagger" / "thesis.txt").write_text("mine")
-    line = failure(monkeypatch, capsys, "export", trained, tmp_path)
+    line = failure("export", trained, tmp_path)
     assert "tagger: found 'thesis.txt', which is no exported version" in line
 
 
-def test_runs_that_are_not_ready_are_refused(trained, tmp_path, monkeypatch, capsys):
-    assert "not a run directory" in failure(monkeypatch, capsys, "export", tmp_path, tmp_path / "models")
+def test_runs_that_are_not_ready_are_refused(trained, tmp_path, failure):
+    assert "not a run directory" in failure("export", tmp_path, tmp_path / "models")
     copy = shutil.copytree(trained, tmp_path / "run")
     for name in ("predictions.parquet", "metrics.json"):
         before = (copy / name).stat().st_mtime
         os.utime(copy / name, (0, 0))
-        line = failure(monkeypatch, capsys, "export", copy, tmp_path / "models")
+        line = failure("export", copy, tmp_path / "models")
         assert f"{name}: older than model.keras; `genre-tagger evaluate" in line
         os.utime(copy / name, (before, before))
     (copy / "predictions.parquet").unlink()
-    assert "genre-tagger evaluate" in failure(monkeypatch, capsys, "export", copy, tmp_path / "models")
+    assert "genre-tagger evaluate" in failure("export", copy, tmp_path / "models")
     (copy / "model.keras").unlink()
-    assert "has no trained model yet" in failure(monkeypatch, capsys, "export", copy, tmp_path / "models")
+    assert "has no trained model yet" in failure("export", copy, tmp_path / "models")
     assert not (tmp_path / "models").exists()

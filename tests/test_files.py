@@ -2,12 +2,14 @@
 
 import errno
 import os
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
+from genre_tagger import files
 from genre_tagger.errors import UserError
-from genre_tagger.files import storage_errors
+from genre_tagger.files import Need, check_space, storage_errors
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,40 @@ def test_a_place_where_nothing_can_be_made_is_one_line():
 def test_other_errors_pass(tmp_path):
     with pytest.raises(FileNotFoundError), storage_errors(tmp_path):
         (tmp_path / "missing.csv").read_text()
+
+
+@pytest.fixture
+def free(monkeypatch) -> dict[str, int]:
+    """Bytes that are free where a path begins so."""
+    free = {}
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(
+        files.shutil,
+        "disk_usage",
+        lambda path: usage(next(free[start] for start in free if str(path).startswith(start))),
+    )
+    return free
+
+
+def test_what_lies_on_one_disk_is_added_up(tmp_path, free):
+    needs = [Need(tmp_path / "a", 3_000_000, "to download into"), Need(tmp_path / "b/c", 2_000_000, "to prepare into")]
+    free[str(tmp_path)] = 4_999_999
+    lines = []
+    both = f"3.00 MB to download into {tmp_path}/a and 2.00 MB to prepare into {tmp_path}/b/c"
+    with pytest.raises(UserError, match=rf"a: found 5.00 MB free on its disk, expected {both}"):
+        check_space(needs, lines.append)
+    free[str(tmp_path)] = 5_000_000
+    check_space(needs, lines.append)
+    assert lines == [f"{both}: 5.00 MB free on that disk"] * 2
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
+def test_each_of_two_disks_needs_its_own(tmp_path, free):
+    needs = [Need(tmp_path, 3_000_000, "to download into"), Need(Path("/proc/made"), 2_000_000, "to prepare into")]
+    free |= {str(tmp_path): 3_000_000, "/proc": 2_000_000}
+    lines = []
+    check_space(needs, lines.append)
+    assert [line.split(" into")[0] for line in lines] == ["3.00 MB to download", "2.00 MB to prepare"]
+    free["/proc"] = 1_990_000
+    with pytest.raises(UserError, match=r"/proc/made: found 1.99 MB free on its disk, expected 2.00 MB to prepare"):
+        check_space(needs, lines.append)

@@ -12,9 +12,9 @@ from genre_tagger.tuning.table import plain
 from genre_tagger.tuning.trial import Outcome
 
 
-def write_hparams(trials: Path, outcome: Outcome, space: Space) -> None:
+def write_hparams(trials: Path, outcome: Outcome, space: Space, protocol: str | None = None) -> None:
     """Writes what a trial searched and what it reached beside the curves of its run, once."""
-    directory = RunDirectory(trials / outcome.trial).tensorboard
+    directory = RunDirectory(trials / outcome.trial).curves(protocol)
     if list(directory.glob("events.*")):
         return
     with storage_errors(directory), tf.summary.create_file_writer(str(directory)).as_default():

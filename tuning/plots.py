@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
+from genre_tagger.figures import name_ticks
 from genre_tagger.files import replacing
 from genre_tagger.tuning.space import keys_of
 from genre_tagger.tuning.trial import COMPLETED
@@ -82,9 +83,7 @@ def plot_parallel(path: Path, done: pd.DataFrame, varied: Sequence[str], objecti
         axes.plot(heights[:, row], color=color, linewidth=2.5 if is_best else 1.0)
     for number, name in enumerate(varied):
         _mark_values(axes, number, done[name])
-    axes.set_xticks(
-        range(len(varied)), [name.replace(", ", ",\n") for name in varied], rotation=25, ha="right", fontsize=8
-    )
+    name_ticks(axes.xaxis, [name.replace(", ", ",\n") for name in varied], rotation=25, ha="right", fontsize=8)
     axes.set_yticks([])
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=objective)
     _save(figure, path)

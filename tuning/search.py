@@ -269,13 +269,15 @@ def _write_results(
 
 
 def _reporter(directory: SearchDirectory, search: Search, space: Space, say: Say) -> Callable[[Outcome], None]:
+    protocol = search.data.get("protocol")
+
     def report(outcome: Outcome) -> None:
-        write_hparams(directory.trials, outcome, space)
+        write_hparams(directory.trials, outcome, space, protocol)
         if outcome.reason:
             say(f"trial {outcome.trial} failed: {outcome.reason}")
         else:
             figure = outcome.scores[search.objective]
-            protocol = f", protocol {name}" if (name := search.data.get("protocol")) else ""
-            say(f"trial {outcome.trial}: {search.objective} {figure:.4f} ({outcome.seconds:.0f} s{protocol})")
+            named = f", protocol {protocol}" if protocol else ""
+            say(f"trial {outcome.trial}: {search.objective} {figure:.4f} ({outcome.seconds:.0f} s{named})")
 
     return report

@@ -9,6 +9,7 @@ import typer
 
 from genre_tagger import __version__
 from genre_tagger.cli import serving, tagging, training, tuning
+from genre_tagger.cli.options import LOG_LEVEL, QUIET
 from genre_tagger.errors import UserError
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main() -> None:
     """Entry point: mistakes of the user end in one line on standard error and exit code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow else greets with a page of device notes
+    os.environ.setdefault(LOG_LEVEL, QUIET)  # TensorFlow else greets with a page of device notes
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         sys.exit(app(standalone_mode=False))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from genre_tagger.config import Config
     from genre_tagger.data.sources import SourceOptions
 
+LOG_LEVEL, QUIET = "TF_CPP_MIN_LOG_LEVEL", "3"
+
 Source = Annotated[
     str,
     typer.Argument(

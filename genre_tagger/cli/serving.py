@@ -1,11 +1,12 @@
 """From a run to a server: export, serve."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genre_tagger.cli.options import Workers, cores
+from genre_tagger.cli.options import LOG_LEVEL, QUIET, Workers, cores
 from genre_tagger.errors import UserError
 
 
@@ -46,7 +47,7 @@ def export(
             exported = exporting.export_savedmodel(run, directory, **common, against=against, limit=limit)
     except exporting.Drifted as drifted:
         console.print_comparison(drifted.comparison)
-        typer.echo(f"nothing was exported: {drifted.comparison.flips:.1%} of decisions flip, over --limit {limit:g}")
+        console.say(f"nothing was exported: {drifted.comparison.flips:.1%} of decisions flip, over --limit {limit:g}")
         raise typer.Exit(1) from None
     console.print_export(exported, directory)
 
@@ -66,4 +67,6 @@ def serve(
     launch = serving.prepare_server(directory, serving.Listening.at(host, port, rest_port), cores())
     console.print_launch(launch, directory)
     if launch.installed:
+        if os.environ.get(LOG_LEVEL) == QUIET:
+            del os.environ[LOG_LEVEL]  # set for this command: the server's log is its operator's
         serving.start_server(launch)

@@ -179,4 +179,4 @@ def evaluate(
 def _print_report(report: dict, as_json: bool) -> None:
     from genre_tagger import console
 
-    typer.echo(json.dumps(report, indent=2)) if as_json else console.print_evaluation(report)
+    console.say(json.dumps(report, indent=2)) if as_json else console.print_evaluation(report)

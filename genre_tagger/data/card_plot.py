@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from genre_tagger.figures import name_ticks
+
 DPI = 100
 WIDTH, INCHES_PER_TAG, LEAST_HEIGHT = 18.0, 0.4, 9.0
 COLOURS = {"train": "tab:blue", "valid": "tab:orange", "test": "tab:green"}
 WIDTH_RATIOS = (1, 1, 1.8)
-REASON_LETTERS = 60
+SHOWN_TAGS = 200  # more would make a picture that no viewer opens
 SMALL = 7  # points: 50 names side by side
 
 
@@ -24,17 +25,19 @@ def plot_card(path: Path, card: Mapping, seconds: np.ndarray) -> None:
         card: the content of `dataset.json`.
         seconds: lengths of all clips, [clips].
     """
-    height = max(LEAST_HEIGHT, INCHES_PER_TAG * len(card["tags"]))
+    tags, together = _most_frequent(card)
+    height = max(LEAST_HEIGHT, INCHES_PER_TAG * len(tags))
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     protocol = f", protocol {card['protocol']}" if card["protocol"] else ""
     splits = ", ".join(f"{split['clips']:,} {name}" for name, split in card["splits"].items())
-    figure.suptitle(f"{card['source']}{protocol}: {splits} clips")
-    (counts, balance, together), (lengths, kinds, rejected) = figure.subplots(
+    shown = f", the {len(tags)} most frequent of {len(card['tags']):,} tags" if len(tags) < len(card["tags"]) else ""
+    figure.suptitle(f"{card['source']}{protocol}: {splits} clips{shown}")
+    (counts, balance, co_occurrence), (lengths, kinds, rejected) = figure.subplots(
         2, 3, height_ratios=(3, 1), width_ratios=WIDTH_RATIOS
     )
-    _draw_counts(counts, card["tags"])
-    _draw_balance(balance, card["tags"])
-    _draw_co_occurrence(together, list(card["tags"]), np.array(card["co_occurrence"]))
+    _draw_counts(counts, tags)
+    _draw_balance(balance, tags)
+    _draw_co_occurrence(co_occurrence, list(tags), together)
     lengths.hist(seconds, bins=50, color=COLOURS["train"])
     lengths.set(title="lengths", xlabel="seconds", ylabel="clips")
     _draw_bars(kinds, f"kinds of files, of {card['files']['looked_at']:,} looked at", card["files"]["kinds"])
@@ -42,12 +45,21 @@ def plot_card(path: Path, card: Mapping, seconds: np.ndarray) -> None:
     figure.savefig(path, format="png")
 
 
+def _most_frequent(card: Mapping) -> tuple[dict, np.ndarray]:
+    """As many tags as fit, in their order, and their co-occurrence."""
+    together = np.array(card["co_occurrence"])
+    rows = np.sort(np.argsort(-together.diagonal(), kind="stable")[:SHOWN_TAGS])
+    names = list(card["tags"])
+    return {names[row]: card["tags"][names[row]] for row in rows}, together[np.ix_(rows, rows)]
+
+
 def _draw_counts(axes: Axes, tags: Mapping) -> None:
     left = np.zeros(len(tags))
     for split, colour in COLOURS.items():
         positives = np.array([counts[split]["positives"] for counts in tags.values()])
-        axes.barh(list(tags), positives, left=left, color=colour, label=split)
+        axes.barh(range(len(tags)), positives, left=left, color=colour, label=split)
         left += positives
+    name_ticks(axes.yaxis, list(tags))
     axes.margins(y=0.005)
     axes.invert_yaxis()
     axes.legend()
@@ -57,7 +69,8 @@ def _draw_counts(axes: Axes, tags: Mapping) -> None:
 def _draw_balance(axes: Axes, tags: Mapping) -> None:
     for split, colour in COLOURS.items():
         shares = [np.nan if (share := counts[split]["share"]) is None else 100 * share for counts in tags.values()]
-        axes.plot(shares, list(tags), "o", color=colour, label=split)
+        axes.plot(shares, range(len(tags)), "o", color=colour, label=split)
+    name_ticks(axes.yaxis, list(tags))
     axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.grid(axis="y", alpha=0.3)
@@ -68,14 +81,13 @@ def _draw_balance(axes: Axes, tags: Mapping) -> None:
 def _draw_co_occurrence(axes: Axes, tags: list[str], counts: np.ndarray) -> None:
     shares = counts / np.maximum(counts.diagonal()[:, None], 1)
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    axes.set_xticks(range(len(tags)), tags, rotation=90, fontsize=SMALL)
-    axes.set_yticks(range(len(tags)), tags)
+    name_ticks(axes.xaxis, tags, rotation=90, fontsize=SMALL)
+    name_ticks(axes.yaxis, tags)
     axes.set(title="share of each row's clips that have the column's tag too")
 
 
 def _draw_bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
-    names = [shorten(name, REASON_LETTERS, placeholder=" ...") for name in counts]
-    axes.barh(range(len(names)), list(counts.values()), height=0.5, color=COLOURS["train"])
-    axes.set_yticks(range(len(names)), names)
+    axes.barh(range(len(counts)), list(counts.values()), height=0.5, color=COLOURS["train"])
+    name_ticks(axes.yaxis, list(counts))
     axes.invert_yaxis()
     axes.set(title=title, xlabel="files")

@@ -1,6 +1,6 @@
 """What every source of music yields: clips with labels, a group and a split."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,7 +40,6 @@ class Source(Protocol):
         tags: ordered names.
         clips: all of them.
         protocol: the way it was cut into splits, where there are several; it stands beside every figure.
-        notes: lines that a user has to read about the splits.
         min_seconds: clips that turn out shorter are rejected.
         clip_seconds: length of nearly every clip, where it is known without looking.
     """
@@ -49,9 +48,11 @@ class Source(Protocol):
     tags: tuple[str, ...]
     clips: Sequence[Clip]
     protocol: str | None
-    notes: tuple[str, ...]
     min_seconds: float
     clip_seconds: float | None
+
+    def notes(self, ids: Collection[str]) -> tuple[str, ...]:
+        """Lines that a user has to read about the splits; `ids` are of the clips that turned out usable."""
 
 
 def write_tags(path: Path, tags: Sequence[str]) -> None:

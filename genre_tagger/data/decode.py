@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,11 @@ def to_pcm16(waveform: np.ndarray) -> np.ndarray:
     return steps.astype("<i2")
 
 
+def pcm16_size(seconds: float, sample_rate: int) -> int:
+    """Bytes of what `to_pcm16` makes of so many seconds."""
+    return 2 * round(seconds * sample_rate)
+
+
 def decode_into(slot: Path, path: Path | PackedFile, sample_rate: int, min_seconds: float) -> int | Undecodable:
     """Overwrites the start of the file `slot` with the clip's `to_pcm16`, for another process to read.
 
@@ -92,7 +98,8 @@ def opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile]:
     """Opens an audio file to be read on from its start; raises Undecodable where that cannot be."""
     _refuse_unreadable(path)
     try:
-        with _Sequential(path if isinstance(path, Path) else io.BytesIO(path.read())) as file:
+        # soundfile refuses names that are no UTF-8, unless they come as the bytes that the disk has.
+        with _Sequential(os.fsencode(path) if isinstance(path, Path) else io.BytesIO(path.read())) as file:
             yield file
     except Damaged as error:
         raise Undecodable(str(error)) from None

@@ -10,7 +10,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from genre_tagger.errors import UserError
-from genre_tagger.files import check_space, storage_errors
+from genre_tagger.files import Need, check_space, storage_errors
 
 ATTEMPTS = 6  # in a row that bring nothing
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -34,6 +34,7 @@ def download(
     say: Callable[[str], None],
     on_progress: OnBytes | None = None,
     on_finished: Callable[[list[Path]], None] = lambda parts: None,
+    afterwards: Sequence[Need] = (),
 ) -> list[Path]:
     """Downloads files into a directory, each under the last part of its address, if they fit on its disk.
 
@@ -45,6 +46,7 @@ def download(
         say: prints a line: how much disk is needed.
         on_progress: called with the number of bytes that are there and of all.
         on_finished: called with the whole files before they get their names.
+        afterwards: what else has to be free before the first byte comes.
 
     Raises:
         UserError: the server has no such file or keeps failing, or the disk is too full or cannot be written.
@@ -55,7 +57,8 @@ def download(
             session.headers["Accept-Encoding"] = "identity"  # ranges count the bytes of the file itself
             sizes = [_retrying(url, lambda url=url: _ask_size(session, url)) for url in urls]
             parts = [directory / f"{url.rsplit('/', 1)[-1]}.part" for url in urls]
-            check_space(directory, sum(sizes) - sum(_size(part) for part in parts), "to download", say)
+            missing = sum(sizes) - sum(_size(part) for part in parts)
+            check_space([Need(directory, missing, "to download into"), *afterwards], say)
 
             def report(finished: int, count: int) -> None:
                 if on_progress:

@@ -1,7 +1,8 @@
 """A folder of audio files with a table of tags."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from genre_tagger.data.clips import SPLITS, Clip
 from genre_tagger.data.decode import MIN_SECONDS
@@ -35,8 +36,6 @@ class FolderSource:
     """
 
     name = "folder"
-
-    notes = ()
     min_seconds = MIN_SECONDS
     clip_seconds = None
 
@@ -45,7 +44,11 @@ class FolderSource:
             raise UserError(f"{root}: no such folder, expected one with audio files and {' or '.join(TABLE_NAMES)}")
         listing = read_table(table or _default_table(root))
         if "path" not in listing.columns:
-            raise UserError(f"{listing.path}, line 1: found no column 'path'{nearest('path', listing.columns)}")
+            hint = nearest("path", listing.columns) or f", the first is {shorten(listing.columns[0], 60)!r}"
+            raise UserError(
+                f"{listing.path}, line 1: found no column 'path'{hint}; expected it, commas between cells in a .csv, "
+                "tabs in a .tsv"
+            )
         self.tags, labels = read_labels(listing)
         ids = read_paths(listing, "path", root)
         groups = _read_groups(listing, ids)
@@ -59,6 +62,10 @@ class FolderSource:
             Clip(name, root / name, row, group, split)
             for name, row, group, split in zip(ids, labels, groups, splits, strict=True)
         ]
+
+    def notes(self, ids: Collection[str]) -> tuple[str, ...]:
+        """None: groups lie in one split each."""
+        return ()
 
 
 def _default_table(root: Path) -> Path:

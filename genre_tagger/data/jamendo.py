@@ -1,6 +1,6 @@
 """MTG-Jamendo: 55,000 full tracks with genre, instrument and mood tags (Bogdanov et al., ICML workshops 2019)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from genre_tagger.data.clips import Clip
 from genre_tagger.data.decode import MIN_SECONDS
 from genre_tagger.data.inside import read_paths, stays_inside
+from genre_tagger.data.labels import check_tags
 from genre_tagger.data.splitting import drawn_splits
 from genre_tagger.data.table import Table, read_rows
 from genre_tagger.errors import UserError
@@ -29,7 +30,7 @@ class JamendoSource:
         seed: of the draw.
 
     Raises:
-        UserError: no such folder, a table that is missing or broken, an artist in two of the three tables.
+        UserError: no such folder, a table that is missing or broken, an artist or a file in two of the three tables.
     """
 
     name = "jamendo"
@@ -42,18 +43,23 @@ class JamendoSource:
         if table is None:
             raise UserError("--table: the source 'jamendo' needs a TSV of the dataset, found nothing")
         tables = _read_tables(table, split)
-        names = [name for listing, _ in tables.values() for name in read_paths(listing, "PATH", root)]
+        names = _read_names(tables, root)
         present = [tags for _, rows in tables.values() for tags in rows]
         self.tags = tuple(sorted(set().union(*present)))
+        if not self.tags:
+            raise UserError(f"{table}: found no tag in any line, expected some after the fifth column")
         labels = np.array([[tag in tags for tag in self.tags] for tags in present], np.int8)
         artists = [artist for listing, _ in tables.values() for artist in listing.column("ARTIST_ID")]
         splits = _splits(tables, labels, artists, split or "group", seed)
         self.protocol = "files" if len(tables) > 1 else split or "group"
-        self.notes = ()
         self.clips: Sequence[Clip] = [
             Clip(name, _audio(root, name), row, artist, of)
             for name, row, artist, of in zip(names, labels, artists, splits, strict=True)
         ]
+
+    def notes(self, ids: Collection[str]) -> tuple[str, ...]:
+        """None: artists lie in one split each."""
+        return ()
 
 
 Tables = dict[str, tuple[Table, list[set[str]]]]  # by split, "" where it is drawn: the first cells, the tags
@@ -82,7 +88,20 @@ def _read_table(path: Path) -> tuple[Table, list[set[str]]]:
         raise UserError(f"{path}: found a header but no rows, expected a line for each track")
     cells = np.array([row[: len(COLUMNS)] for row in rows[1:]], dtype=object)
     tags = [{tag for tag in row[len(COLUMNS) :] if tag} for row in rows[1:]]
-    return Table(path, COLUMNS, cells, np.array(lines[1:])), tags
+    table = Table(path, COLUMNS, cells, np.array(lines[1:]))
+    check_tags(table, tags)
+    return table, tags
+
+
+def _read_names(tables: Tables, root: Path) -> list[str]:
+    """The paths of all tables, each in one of them."""
+    split_of: dict[str, str] = {}
+    for split, (listing, _) in tables.items():
+        for row, name in enumerate(read_paths(listing, "PATH", root)):
+            if name in split_of:
+                raise listing.error(row, "PATH", f"{name!r}, which is in {split_of[name]} too", "each file once")
+            split_of[name] = split
+    return list(split_of)
 
 
 def _splits(tables: Tables, labels: np.ndarray, artists: Sequence[str], way: str, seed: int) -> list[str]:

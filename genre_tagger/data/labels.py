@@ -1,11 +1,12 @@
 """Tags and labels of a table: one 0/1 column a tag, or one column of tag names."""
 
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
 
 from genre_tagger.data.clips import UNKNOWN
-from genre_tagger.data.table import Table, nearest
+from genre_tagger.data.table import Table, is_one_line, nearest
 from genre_tagger.errors import UserError
 
 LIST_COLUMN = "tags"
@@ -46,6 +47,7 @@ def _refuse_others(table: Table, names: tuple[str, ...]) -> None:
 
 def _from_lists(table: Table) -> tuple[tuple[str, ...], np.ndarray]:
     present = [{tag.strip() for tag in cell.split(LIST_SEPARATOR) if tag.strip()} for cell in table.column(LIST_COLUMN)]
+    check_tags(table, present)
     tags = tuple(sorted(set(chain.from_iterable(present))))
     if not tags:
         raise UserError(f"{table.path}, column 'tags': found no tag in any line, expected names separated by '|'")
@@ -54,6 +56,14 @@ def _from_lists(table: Table) -> tuple[tuple[str, ...], np.ndarray]:
     for row, names in enumerate(present):
         labels[row, [position[name] for name in names]] = 1
     return tags, labels
+
+
+def check_tags(table: Table, present: Sequence[Iterable[str]]) -> None:
+    """Raises UserError where a tag of a row has a line break in it."""
+    for row, tags in enumerate(present):
+        for tag in tags:
+            if not is_one_line(tag):
+                raise table.error(row, LIST_COLUMN, f"the tag {tag!r}", "names of one line")
 
 
 def read_tag_columns(table: Table, tags: tuple[str, ...]) -> np.ndarray:

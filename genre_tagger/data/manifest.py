@@ -11,6 +11,7 @@ from genre_tagger.errors import UserError
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 CLIPS_NAME = "clips.parquet"
+PREPARED_NAME = "prepared"  # the folder of prepared directories, below that of all data
 LABEL_PREFIX = "label:"
 
 _REMEDY = "remove the directory and prepare again"

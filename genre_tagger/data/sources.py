@@ -6,12 +6,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from genre_tagger.data.clips import Source
+from genre_tagger.data.decode import pcm16_size
 from genre_tagger.data.demo import COMPOSER_VERSION, render_demo
 from genre_tagger.data.folder import SPLIT_WAYS, FolderSource
 from genre_tagger.data.jamendo import JAMENDO_WAYS, JamendoSource
-from genre_tagger.data.magnatagatune import GROUPS, PROTOCOLS, MagnaTagATuneSource, fetch_missing
+from genre_tagger.data.magnatagatune import GROUPS, NUM_CLIPS, PROTOCOLS, MagnaTagATuneSource, fetch_missing
+from genre_tagger.data.manifest import MANIFEST_NAME, PREPARED_NAME
 from genre_tagger.errors import UserError
-from genre_tagger.files import storage_errors
+from genre_tagger.files import Need, storage_errors
 
 # What each source takes beside a seed: the names of its options and the values of --split.
 SOURCES = {
@@ -59,6 +61,7 @@ def open_source(
     workers: int,
     on_progress: OnProgress | None = None,
     say: Say = lambda line: None,
+    sample_rate: int | None = None,
 ) -> Source:
     """Opens the source; the demo is rendered below `data` first and MagnaTagATune downloaded, where they are not.
 
@@ -68,9 +71,10 @@ def open_source(
         workers: rendering processes.
         on_progress: called with the number of songs rendered, or bytes downloaded, and of all.
         say: prints a line.
+        sample_rate: that the clips will be prepared at, in Hz: a download begins only where the disk holds that too.
 
     Raises:
-        UserError: options that do not go together, a mistake in a table, a download that fails.
+        UserError: options that do not go together, a mistake in a table, a download that fails, too small a disk.
     """
     _check(options)
     if options.source == "demo":
@@ -79,8 +83,10 @@ def open_source(
         return FolderSource(options.root, options.table, options.seed, options.split)
     if options.source == "jamendo":
         return JamendoSource(options.root, options.table, options.split, options.seed)
-    fetch_missing(options.root, options.mirror, on_progress, say)
-    return MagnaTagATuneSource(options.root, options.split or "standard", options.group or "song", options.seed)
+    protocol = options.split or "standard"
+    afterwards = _preparing(data, protocol, sample_rate) if sample_rate else []
+    fetch_missing(options.root, options.mirror, on_progress, say, afterwards)
+    return MagnaTagATuneSource(options.root, protocol, options.group or "song", options.seed)
 
 
 def _check(options: SourceOptions) -> None:
@@ -95,6 +101,15 @@ def _check(options: SourceOptions) -> None:
     for name, choices in (("split", ways), ("group", GROUPS)):
         if name in given and getattr(options, name) not in choices:
             raise UserError(f"--{name}: found {getattr(options, name)!r}, expected one of {', '.join(choices)}")
+
+
+def _preparing(data: Path, protocol: str, sample_rate: int) -> list[Need]:
+    """What preparing MagnaTagATune will take; nothing where some of it lies prepared, as this may be it."""
+    prepared = data / PREPARED_NAME
+    if any(prepared.glob(f"{MagnaTagATuneSource.name}-{sample_rate}hz-*/{MANIFEST_NAME}")):
+        return []
+    needed = NUM_CLIPS[protocol] * pcm16_size(MagnaTagATuneSource.clip_seconds, sample_rate)
+    return [Need(prepared, needed, "to prepare into")]
 
 
 def _open_demo(options: SourceOptions, data: Path, workers: int, on_progress: OnProgress | None) -> Source:

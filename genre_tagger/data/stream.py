@@ -183,7 +183,7 @@ def _probe(clip: Clip, sample_rate: int, min_seconds: float) -> Probe | str:
         seconds = len(decode(clip.path, sample_rate, min_seconds, MAX_SECONDS)) / sample_rate
     except Undecodable as reason:
         return str(reason)
-    info = soundfile.info(clip.path)
+    info = soundfile.info(os.fsencode(clip.path))
     names = ("WAV" if info.format == "WAVEX" else info.format, info.subtype)
     return Probe(FORMATS.index(names) if names in FORMATS else OTHER_FORMAT, info.samplerate, seconds)
 

@@ -47,7 +47,7 @@ def write_summary(source: Source, sample_rate: int, directory: Path, digest: str
         splits={split: _summarise(clips[clips["split"] == split], source.tags) for split in SPLITS},
         rejected=len(rejected),
         protocol=source.protocol,
-        notes=source.notes,
+        notes=source.notes(set(clips["id"])),
     )
     with replacing(directory / MANIFEST_NAME) as path:
         path.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
@@ -76,9 +76,13 @@ def _refuse_empty_splits(clips: pd.DataFrame, rejected: pd.DataFrame, directory:
     empty = [split for split in SPLITS if split not in set(clips["split"])]
     if empty:
         raise UserError(
-            f"{directory}: no usable clip in {', '.join(empty)}, {len(rejected)} rejected (reasons in "
-            f"{directory / REJECTED_NAME}); mend the files, remove the directory and prepare again"
+            f"{directory}: no usable clip in {', '.join(empty)}, {len(rejected)} rejected{_first_of(rejected)} (all "
+            f"reasons in {directory / REJECTED_NAME}); mend the files, remove the directory and prepare again"
         )
+
+
+def _first_of(rejected: pd.DataFrame) -> str:
+    return f", the first {rejected['path'][0]}: {rejected['reason'][0]}" if len(rejected) else ""
 
 
 def _summarise(clips: pd.DataFrame, tags: Sequence[str]) -> SplitSummary:

@@ -45,6 +45,11 @@ def nearest(name: str, names: Sequence[str]) -> str:
     return f" (nearest: {matches[0]!r})" if matches else ""
 
 
+def is_one_line(name: str) -> bool:
+    """Whether a tag can stand in a list of one name a line: not blank, no break in it."""
+    return name.splitlines() == [name]
+
+
 def read_table(path: Path, delimiter: str | None = None, strict: bool = True) -> Table:
     """Reads a UTF-8 file with a header line; empty lines are skipped.
 
@@ -107,7 +112,7 @@ def _read_text(path: Path) -> str:
 
 def _check_columns(columns: tuple[str, ...], path: Path) -> None:
     for number, name in enumerate(columns, start=1):
-        if name.splitlines() != [name]:
+        if not is_one_line(name):
             raise UserError(f"{path}, line 1: column {number} is called {name!r}, expected a name of one line")
         if name in columns[: number - 1]:
             raise UserError(f"{path}, line 1: found column {name!r} twice, expected each once")

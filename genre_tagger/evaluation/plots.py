@@ -12,6 +12,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from genre_tagger.data.clips import UNKNOWN
 from genre_tagger.evaluation.metrics import Metrics, TagScores, compute_metrics
 from genre_tagger.evaluation.predictions import Predictions
+from genre_tagger.figures import name_ticks
 from genre_tagger.files import replacing
 
 DPI = 100
@@ -38,7 +39,7 @@ def plot_tags(path: Path, metrics: Metrics, floor_metrics: Metrics | None = None
         _draw_bars(axes, metrics, tags, area)
         if floor_metrics:
             floor_values = [getattr(floor_metrics.tags[tag], area) for tag in tags]
-            axes.plot(floor_values, tags, "d", color=MARK, markersize=5, label="logistic-regression floor")
+            axes.plot(floor_values, range(len(tags)), "d", color=MARK, markersize=5, label="logistic-regression floor")
         axes.set_xlim(max(0, min(LEFT_EDGES[area], axes.get_xlim()[0])), 1)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     _save(figure, path)
@@ -122,7 +123,8 @@ def _draw_curves(axes: Axes, curves: list[np.ndarray]) -> None:
 def _draw_bars(axes: Axes, metrics: Metrics, tags: list[str], area: str) -> None:
     chance = np.array([_chance(metrics.tags[tag], area) for tag in tags])
     values = np.array([getattr(metrics.tags[tag], area) for tag in tags])
-    axes.barh(tags, values - chance, left=chance, color=BAR, height=0.7, label="model, from chance")
+    axes.barh(range(len(tags)), values - chance, left=chance, color=BAR, height=0.7, label="model, from chance")
+    name_ticks(axes.yaxis, tags)
     name, average = AREAS[area], getattr(metrics, area)
     axes.axvline(average, color=VALIDATION, linestyle="--", label="average over the tags")
     axes.set(title=f"{name}, average {average:.4f}", xlabel=f"{name} (1 is perfect)")

@@ -59,7 +59,7 @@ def fit(run: RunDirectory, config: Config, dataset: Dataset, say: Callable[[str]
         callbacks=[
             StopOnNaN(run),
             ExactValidation(valid.labels, score),
-            keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
+            keras.callbacks.TensorBoard(str(run.curves(dataset.protocol)), write_graph=False),
             keeper,
             Progress(config.training.epochs, steps, config.training.batch_size, say, dataset.protocol),
         ],

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.figure import Figure
 
+from genre_tagger.data import card_plot
+from genre_tagger.data.clips import SPLITS
 from genre_tagger.data.folder import FolderSource
 from genre_tagger.data.records import prepare
 
@@ -56,6 +59,49 @@ def test_the_picture_is_a_png_of_its_size(prepared: Path):
 
     height, width, _ = imread(prepared / "dataset.png").shape
     assert (width, height) == (1800, 900)
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that were drawn."""
+    figures = []
+    monkeypatch.setattr(card_plot, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    return figures
+
+
+def card_of(names: list[str], counts: list[int]) -> dict:
+    """A card of tags that no two clips share."""
+    share = {"positives": 1, "negatives": 1, "share": 0.5}
+    return {
+        "source": "folder",
+        "protocol": None,
+        "splits": {split: {"clips": 2} for split in SPLITS},
+        "tags": {name: dict.fromkeys(SPLITS, share) for name in names},
+        "co_occurrence": np.diag(counts).tolist(),
+        "files": {"looked_at": 6, "kinds": {"WAV": 6}},
+        "rejected": {"damaged in its archive: '$a$_.mp3'": 1},
+    }
+
+
+def test_many_or_long_tags_leave_a_picture(tmp_path: Path, drawn, monkeypatch):
+    monkeypatch.setattr(card_plot, "SHOWN_TAGS", 2)
+    card_plot.plot_card(tmp_path / "card.png", card_of(["rare", "x" * 400, "often"], [1, 3, 2]), np.ones(6))
+    assert drawn[0].get_suptitle().endswith("the 2 most frequent of 3 tags")
+    counts, _, together, *_ = drawn[0].axes
+    assert [label.get_text() for label in counts.get_yticklabels()] == ["x" * 56 + " ...", "often"]
+    np.testing.assert_array_equal(together.images[0].get_array(), np.eye(2))
+    assert counts.get_window_extent().width > 50  # pixels
+
+
+def test_names_are_drawn_as_they_stand(tmp_path: Path, drawn):
+    names = ["$x^{2$", "100 %", r"a\$b", "$$", "a$b_c$"]  # the first is no mathematics that could be set
+    card_plot.plot_card(tmp_path / "card.png", card_of(names, [1] * 5), np.ones(6))
+    counts, _, together, _, _, rejected = drawn[0].axes
+    for axis in (counts.yaxis, together.xaxis, together.yaxis):
+        assert [label.get_text() for label in axis.get_ticklabels()] == names
+        assert not any(label.get_parse_math() for label in axis.get_ticklabels())
+    assert [bar.get_y() + bar.get_height() / 2 for bar in counts.patches[:5]] == pytest.approx(range(5))
+    assert rejected.get_yticklabels()[0].get_text() == "damaged in its archive: '$a$_.mp3'"
 
 
 def test_a_card_that_a_killed_run_did_not_write_comes_with_the_next(prepared: Path):

@@ -1,5 +1,6 @@
 """Decoding against librosa and against what was written; every reason for which a file is refused."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,13 @@ def test_a_16_bit_file_at_the_rate_keeps_its_exact_samples(tmp_path: Path):
     samples = np.random.default_rng(1).integers(-32768, 32768, 5000).astype(np.int16)
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="PCM_16")
     np.testing.assert_array_equal(to_pcm16(decode(tmp_path / "a.wav", RATE)), samples)
+
+
+def test_a_name_that_is_no_utf_8_is_opened(tmp_path: Path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    soundfile.write(tmp_path / "plain.wav", np.sin(np.arange(12_000)), 12_000)
+    (tmp_path / "plain.wav").rename(path)
+    assert decode(path, 12_000).size == 12_000
 
 
 def test_pcm_round_trip_is_within_half_a_step_and_clips_at_full_scale():

@@ -230,7 +230,7 @@ def test_needed_disk_is_said_first_and_too_little_is_refused(server: Server, tmp
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(399_999))
     with pytest.raises(UserError, match=r"found 0\.40 MB free on its disk, expected 0\.40 MB"):
         download([f"{server.url}/a.bin"], tmp_path, say=lines.append)
-    assert lines == [f"{tmp_path}: 0.40 MB to download, 0.40 MB free on its disk"]
+    assert lines == [f"0.40 MB to download into {tmp_path}: 0.40 MB free on that disk"]
     assert server.asked == []
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(400_000))
     assert fetch(server, tmp_path).read_bytes() == CONTENT
@@ -255,6 +255,20 @@ def test_fetches_what_is_missing_of_the_dataset_and_notes_it(server: Server, tmp
     (root / "mp3.zip.002").write_bytes(b"short")
     with pytest.raises(UserError, match=r"mp3.zip.002: found 5 bytes, expected the 4,000 that were downloaded"):
         fetch_missing(root, server.url, None, lambda line: None)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b'{"mp3.zip.001": 5}', b'{"mp3.zip.001": {"bytes": "many"}}', b"{", b'"\xff"', b""]
+)
+def test_damaged_notes_are_said_and_removing_them_helps(server: Server, tmp_path: Path, content: bytes):
+    server.files = {name: b"x" for name in NAMES}
+    (tmp_path / "downloads.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"downloads\.json: broken \(.*\); remove it") as caught:
+        fetch_missing(tmp_path, server.url, None, lambda line: None)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "downloads.json").unlink()
+    fetch_missing(tmp_path, server.url, None, lambda line: None)
+    assert json.loads((tmp_path / "downloads.json").read_text()).keys() == set(NAMES)
 
 
 def test_an_archive_joined_by_hand_or_a_tree_needs_the_tables_only(server: Server, tmp_path: Path):

@@ -76,6 +76,12 @@ def test_three_groups_are_enough_and_two_are_not(tmp_path: Path):
         ("", r"tags.csv: the file is empty, expected a header line"),
         ("path,x\n", r"tags.csv: found a header but no rows"),
         ("Path,x\na.wav,1\n", r"line 1: found no column 'path' \(nearest: 'Path'\)"),
+        ("path;tags;split\na.wav;x;\n", r"no column 'path', the first is 'path;tags;split'; expected it, commas betw"),
+        (
+            'path,tags\na.wav,x\nb.wav,"y|ro\nck"\n',
+            r"line 4, column 'tags': found the tag 'ro\\nck', expected names of",
+        ),
+        ("path,tags\na.wav,ro\u2028ck\n", r"line 2, column 'tags': found the tag 'ro\\u2028ck', expected names of one"),
         ("path,split\na.wav,train\n", r"line 1: found no tags, expected a column for each tag"),
         ("path,x,x\na.wav,1,1\n", r"line 1: found column 'x' twice"),
         ("path,x,\na.wav,1,1\n", r"line 1: column 3 is called '', expected a name"),

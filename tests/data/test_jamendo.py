@@ -91,6 +91,8 @@ def test_one_table_is_split_by_artist(tmp_path: Path, way):
         ("", r"line 1: found '', expected the columns TRACK_ID"),
         ("path\ttags\n", r"line 1: found 'path\\ttags', expected the columns TRACK_ID, ARTIST_ID"),
         (HEADER + row(1, 1, "a") + "x\ty\n", r"line 3: found 2 cells, expected 5 and one a tag"),
+        (HEADER + row(1, 1, "") + row(2, 2, ""), r"all.tsv: found no tag in any line, expected some after the fifth"),
+        (HEADER + row(1, 1, "a\x0cb"), r"line 2, column 'tags': found the tag 'a\\x0cb', expected names of one line"),
         (HEADER + row(1, 1), r"line 2: found 5 cells, expected 5 and one a tag"),
         (HEADER + row(1, 1, "a").replace("01/1", "../1"), r"line 2, column 'PATH': found '../1.mp3'"),
         (HEADER + row(1, 1, "a") + row(1, 1, "b"), r"line 3, column 'PATH': found '01/1.mp3' again after line 2"),
@@ -101,6 +103,13 @@ def test_mistakes_name_file_and_line(tmp_path: Path, text: str, message: str):
     (tmp_path / "all.tsv").write_text(text)
     with pytest.raises(UserError, match=message):
         JamendoSource(tmp_path, tmp_path / "all.tsv")
+
+
+def test_a_file_in_two_tables_is_refused_whoever_made_it(tmp_path: Path):
+    table = write_three(tmp_path)
+    write(tmp_path / "top-test.tsv", row(8, 4, "genre---rock"), row(948, 5, "genre---rock").replace("48/", "./48/"))
+    with pytest.raises(UserError, match=r"top-test.tsv, line 3, column 'PATH': found '48/948.mp3', which is in train"):
+        JamendoSource(tmp_path, table)
 
 
 def test_what_is_missing_or_does_not_fit_is_said(tmp_path: Path):

@@ -239,7 +239,7 @@ def test_other_data_in_the_directory_is_refused_and_kept(music_folder: Path, tmp
 def test_a_split_without_usable_clips_is_refused(music_folder: Path, tmp_path: Path):
     for name in ("d1.flac", "d2.wav", "e1.ogg"):
         (music_folder / name).unlink()
-    with pytest.raises(UserError, match=r"no usable clip in valid, 3 rejected \(reasons in .*rejected.csv\)"):
+    with pytest.raises(UserError, match=r"in valid, 3 rejected, the first .*/(d|e)\d.*: no such file .*rejected.csv\)"):
         prepare(FolderSource(music_folder), RATE, tmp_path / "out", workers=1)
     assert pd.read_csv(tmp_path / "out/rejected.csv")["reason"].str.startswith("no such file").all()
     assert not (tmp_path / "out/manifest.json").exists()

@@ -47,6 +47,14 @@ def test_bars_run_from_chance_to_the_area_best_on_top(tmp_path, predictions, dra
     assert [bar.get_x() for bar in precision_recall.patches] == pytest.approx(shares)
 
 
+def test_tags_with_dollar_signs_are_drawn_as_they_stand(tmp_path, predictions, drawn):
+    tags = ("$x^{2$", "a$b_c$", *predictions.tags[2:])  # the first is no mathematics that could be set
+    plot_tags(tmp_path / "tags.png", metrics_of(replace(predictions, tags=tags)))
+    labels = drawn[0].axes[0].get_yticklabels()
+    assert {label.get_text() for label in labels} == set(tags)
+    assert not any(label.get_parse_math() for label in labels)
+
+
 def test_the_floor_is_marked_and_never_cut_off(tmp_path, predictions, drawn):
     floor = metrics_of(replace(predictions, scores=1 - predictions.scores))  # worse than chance
     plot_tags(tmp_path / "tags.png", metrics_of(predictions), floor)

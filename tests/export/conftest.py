@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from model_server import GrpcServer, RestServer
 
 from genre_tagger.config import parse_config
 from genre_tagger.evaluation.predictions import Predictions, write_predictions
 from genre_tagger.evaluation.report import evaluate_predictions
+from genre_tagger.export.client import Client
 from genre_tagger.exporting import export_savedmodel
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import create_run
@@ -146,3 +148,18 @@ def windows(config):
     """float32 [5, samples] of different loudness."""
     clips = [tones(config.frontend.sample_rate, config.window.seconds, seed=seed)[:, 0] for seed in range(100, 105)]
     return (np.array([1, 0.3, 0.1, 1.5, 0.01])[:, None] * clips).astype(np.float32)
+
+
+@pytest.fixture(params=[GrpcServer, RestServer], ids=["grpc", "rest"])
+def server(request, monkeypatch):
+    """A scripted model server on loopback, of either protocol."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = request.param()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def patient():
+    """Makes a client of a server that waits little."""
+    return lambda server, **options: Client(server.address, **{"first_wait_seconds": 0.001, **options})

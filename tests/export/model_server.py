@@ -12,18 +12,21 @@ import wave
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import grpc
 import numpy as np
+import soundfile
 import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 TAGS = ("loud", "quiet", "rock", "jazz", "piano", "harp")
 SLOW_SECONDS = 0.8
-FINE, BUSY, REFUSE, BROKEN, SLOW = "fine", "busy", "refuse", "broken", "slow"
+FINE, BUSY, FULL, REFUSE, BROKEN, SLOW = "fine", "busy", "full", "refuse", "broken", "slow"
 STALL, DRIP = b"stall".ljust(20), b"drip".ljust(20)  # REST alone: the body comes late, or byte by byte
 STATUS = {
     BUSY: (grpc.StatusCode.UNAVAILABLE, 503, "queue is full"),
+    FULL: (grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Server Threadpool Exhausted"),
     REFUSE: (grpc.StatusCode.INVALID_ARGUMENT, 400, "no such signature"),
     BROKEN: (grpc.StatusCode.INTERNAL, 500, "out of memory"),
 }
@@ -31,6 +34,20 @@ STATUS = {
 
 def probabilities(level: float) -> list[float]:
     return [level, 1 - level, level / 2, 0.31, 0.22, 0.05]
+
+
+def top_five(level: float) -> dict[str, float]:
+    """The tags of a file of that level, the highest first."""
+    scores = dict(zip(TAGS, probabilities(level), strict=True))
+    return dict(sorted(scores.items(), key=lambda item: -item[1])[:5])
+
+
+def tone(path: Path, level: float, seconds: float = 0.2, rate: int = 16_000) -> Path:
+    """An audio file whose highest sample is `level`."""
+    waveform = np.zeros(round(seconds * rate))
+    waveform[::2] = level
+    soundfile.write(path, waveform, rate, subtype="PCM_16")
+    return path
 
 
 class ModelServer:

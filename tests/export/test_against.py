@@ -1,19 +1,26 @@
 """Drift between two versions, against hand calculations."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from genre_tagger import console
+from genre_tagger.config import parse_config
 from genre_tagger.errors import UserError
-from genre_tagger.export.against import Version, compare
+from genre_tagger.export.against import Version, check_comparable, compare
+
+TINY = {"frontend": {"n_mels": 40}, "model": {"cnn": None, "cascade": {"width": 8}}}
 
 
 class Fixed:
     """A version with given scores."""
 
-    def __init__(self, tags, thresholds, scores, window_samples=10):
+    def __init__(self, tags, thresholds, scores):
         self.path, self.tags, self.thresholds = "models/tagger/1", tags, np.array(thresholds)
-        self.window_samples, self._scores = window_samples, np.array(scores, np.float32)
+        self._scores = np.array(scores, np.float32)
 
     def scores(self, windows):
         return self._scores[: len(windows)]
@@ -36,11 +43,27 @@ def test_drift_flips_and_ranks_of_the_shared_tags():
     assert (comparison.added, comparison.removed) == (("new",), ("old",))
 
 
-def test_versions_that_cannot_be_compared_are_refused():
-    with pytest.raises(UserError, match="windows of 20 samples, expected 10"):
-        compare(Fixed(("rock",), [0.5], [[0.1]], window_samples=20), NEW, WINDOWS)
+def test_versions_of_other_windows_or_other_tags_are_refused(exported, config):
+    old = Version.load(exported)
+    assert (old.window_samples, old.sample_rate) == (6000, 12_000)
+    check_comparable(old, config, (*reversed(old.tags), "new"))
+    faster = {"frontend": {"sample_rate": 16_000}, "window": {"seconds": 0.375, "hop_seconds": 0.2}}
+    others = {
+        "6000 samples at 16000 Hz": parse_config({**TINY, **faster}),  # as many samples, another contract
+        "7200 samples at 12000 Hz": parse_config({**TINY, "window": {"seconds": 0.6, "hop_seconds": 0.2}}),
+    }
+    for run, other in others.items():
+        expected = f"--against {exported}: takes windows of 6000 samples at 12000 Hz, expected {run} as the run's"
+        with pytest.raises(UserError, match=re.escape(expected)):
+            check_comparable(old, other, old.tags)
     with pytest.raises(UserError, match="no tag of the run"):
-        compare(Fixed(("piano",), [0.5], [[0.1]]), NEW, WINDOWS)
+        check_comparable(old, config, ("harp",))
+
+
+def test_a_changed_tag_set_is_said(capsys):
+    console.print_comparison(compare(OLD, NEW, WINDOWS))
+    output = capsys.readouterr().out
+    assert "new tags, not compared: new\n" in output and "gone tags, not compared: old\n" in output
 
 
 def test_an_exported_version_is_itself(exported, windows):
@@ -50,9 +73,13 @@ def test_an_exported_version_is_itself(exported, windows):
     assert all(drift.largest == 0 and drift.rank_correlation == pytest.approx(1) for drift in comparison.tags.values())
 
 
-def test_what_is_no_version_is_refused(tmp_path):
+def test_what_is_no_version_is_refused(tmp_path, exported):
     with pytest.raises(UserError, match="no exported version"):
         Version.load(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises(UserError, match="cannot be loaded"):
         Version.load(tmp_path)
+    bare = shutil.copytree(exported, tmp_path / "1")
+    (bare / "assets/config.yaml").write_text("frontend: [12000]")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        Version.load(bare)

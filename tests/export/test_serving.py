@@ -89,14 +89,15 @@ def models(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def program(tmp_path) -> Path:
-    """A tensorflow_model_server that writes its arguments and its process id down and then waits for a signal."""
+    """A tensorflow_model_server that writes its process id, log level and arguments down and waits for a signal."""
     path = tmp_path / "bin/tensorflow_model_server"
     path.parent.mkdir()
     path.write_text(
         f"#!{sys.executable}\n"
         "import json, os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
-        f"with open({str(tmp_path / 'started.tmp')!r}, 'w') as file: json.dump([os.getpid(), *sys.argv[1:]], file)\n"
+        f"with open({str(tmp_path / 'started.tmp')!r}, 'w') as file:\n"
+        "    json.dump([os.getpid(), os.environ.get('TF_CPP_MIN_LOG_LEVEL'), *sys.argv[1:]], file)\n"
         f"os.rename({str(tmp_path / 'started.tmp')!r}, {str(tmp_path / 'started')!r})\n"
         "signal.pause()\n"
     )
@@ -104,8 +105,8 @@ def program(tmp_path) -> Path:
     return path
 
 
-def prepared(directory: Path, host: str = "127.0.0.1"):
-    return prepare_server(directory, Listening.at(host, 8500, 8501), CORES)
+def prepared(directory: Path, host: str = "127.0.0.1", cores: int = CORES):
+    return prepare_server(directory, Listening.at(host, 8500, 8501), cores)
 
 
 def parsed(path: Path, message):
@@ -169,6 +170,19 @@ def test_docker_publishes_on_loopback_and_mounts_the_models_for_reading(models):
     assert launch.servers == ["127.0.0.1:8500", "http://127.0.0.1:8501"]
 
 
+@pytest.mark.parametrize("cores", [1, 4, 64])
+def test_more_requests_are_let_in_than_a_signature_s_queue_and_workers_hold(models, cores):
+    """Single clips, each on a thread: else none could find the queue full, and batches stayed small."""
+    command = prepared(models, cores=cores).command
+    batching = parsed(models / "batching.config", BatchingParameters())
+    held = (batching.max_enqueued_batches.value + batching.num_batch_threads.value) * batching.max_batch_size.value
+    (grpc,), (rest,) = (
+        [int(flag.partition("=")[2]) for flag in command if flag.startswith(f"--{name}=")]
+        for name in ("grpc_max_threads", "rest_api_num_threads")
+    )
+    assert grpc == rest == 1024 if cores == 64 else grpc == rest > held
+
+
 def test_a_comma_in_the_path_is_quoted_for_docker(tmp_path, models):
     write_model(tmp_path / "rock, jazz/tagger/1")
     mount = prepared(tmp_path / "rock, jazz").command[8]
@@ -197,7 +211,7 @@ def test_the_kubernetes_example_of_the_guide_starts_the_same_server(models):
     guide = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
     deployment, service = yaml.safe_load_all(re.search(r"```yaml\n(.*?)```", guide, re.DOTALL)[1])
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    command = prepared(models).command
+    command = prepared(models, cores=int(container["resources"]["limits"]["cpu"])).command
     image = command.index(container["image"])
     assert container["args"] == command[image + 1 :]
     assert [port["port"] for port in service["spec"]["ports"]] == [8500, 8501]
@@ -240,16 +254,18 @@ def test_a_socket_s_path_has_a_limit(tmp_path, models, program):
         prepared(deep)
 
 
-def test_the_command_becomes_the_program_and_signals_reach_it(tmp_path, models, program):
+def test_the_command_becomes_the_program_and_signals_reach_it(tmp_path, models, program, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     command = [Path(sys.executable).with_name("genre-tagger"), "serve", models]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "started").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-    pid, *arguments = json.loads((tmp_path / "started").read_text())
+    pid, log_level, *arguments = json.loads((tmp_path / "started").read_text())
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=10)
     assert (pid, process.returncode) == (process.pid, 7)
+    assert log_level is None  # TensorFlow is silent in our commands; the server logs
     assert shlex.join([str(program), *arguments]) in output
     assert f"genre-tagger tag --server unix:{models}/grpc.sock --model rock FILE..." in output
 
@@ -303,15 +319,12 @@ def damages_the_configuration(models: Path) -> None:
         (damages_the_configuration, ["models"], r"\S+/models\.config: cannot be read \(.*\); mend or remove it"),
     ],
 )
-def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, models, monkeypatch, capsys, harm, arguments, expected):
+def test_mistakes_are_one_line_and_nothing_is_written(
+    tmp_path, models, monkeypatch, failure, harm, arguments, expected
+):
     harm(models)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["genre-tagger", "serve", *arguments])
-    with pytest.raises(SystemExit) as ending:
-        main()
-    assert ending.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert re.match(f"genre-tagger: {expected}", line), line
+    assert re.match(f"genre-tagger: {expected}", failure("serve", *arguments))
     assert not (models / "batching.config").exists()
 
 

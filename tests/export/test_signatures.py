@@ -21,6 +21,13 @@ def ask(signatures, name, items):
     return {**answer, "error": [error.decode() for error in answer["error"]]}
 
 
+def check_nothing(signatures, name, items):
+    """A batch without items has an answer without items; asked in other tests, which have the signature prepared."""
+    answer = ask(signatures, name, items)
+    assert set(answer) == set(signatures[name].structured_outputs)
+    assert {len(output) for output in answer.values()} == {0}
+
+
 @pytest.fixture(scope="module")
 def tones(make_tones):
     return make_tones
@@ -79,6 +86,7 @@ def test_pcm16_is_predict_on_the_rounded_window(signatures, predict, windows):
     pcm = to_pcm16(windows.copy())
     answer = ask(signatures, "pcm16", [row.tobytes() for row in pcm])
     np.testing.assert_allclose(answer["probabilities"], predict(pcm / np.float32(32768)), atol=1e-5)
+    check_nothing(signatures, "pcm16", np.array([], "S"))
 
 
 def test_embed_is_what_the_last_layer_reads(signatures, model, windows, predict):
@@ -122,6 +130,7 @@ def test_a_taggram_of_several_files_is_filled_with_zeros(signatures, to_wav, ton
     assert not answer["probabilities"][0, 2:].any() and not answer["probabilities"][1].any()
     alone = ask(signatures, "taggram", [short])
     np.testing.assert_allclose(answer["probabilities"][0, :2], alone["probabilities"][0], atol=1e-6)
+    check_nothing(signatures, "taggram", np.array([], "S"))
 
 
 def test_wav_ranks_as_the_path_that_trained_the_model(signatures, predict, config, to_wav, tmp_path, tones):
@@ -162,6 +171,8 @@ def test_items_of_a_batch_do_not_influence_each_other(signatures, windows):
     embedded = ask(signatures, "embed", bad)
     assert embedded["error"] == answer["error"]
     assert not embedded["embedding"][1:4].any()
+    for name in ("serving_default", "embed"):
+        check_nothing(signatures, name, windows[:0])
 
 
 def test_files_of_a_batch_do_not_influence_each_other(signatures, to_wav, tones):
@@ -181,6 +192,7 @@ def test_files_of_a_batch_do_not_influence_each_other(signatures, to_wav, tones)
         alone = ask(signatures, "wav", [files[number]])
         np.testing.assert_allclose(together["probabilities"][number], alone["probabilities"][0], atol=1e-6)
     assert not together["probabilities"][[1, 3]].any()
+    check_nothing(signatures, "wav", np.array([], "S"))
 
 
 def test_copies_of_a_file_are_scored_once():
@@ -238,6 +250,20 @@ def test_windows_are_pooled_as_the_run_says(model, config, pooling, expected):
     served = ServedTagger(model, pooled, ("rock", "jazz"))
     np.testing.assert_allclose(served._pool(tf.constant([[0.1, 0.7], [0.9, 0.1]])), expected, atol=1e-6)
     assert not served._pool(tf.zeros([0, 2])).numpy().any()
+
+
+def test_a_wrong_shape_is_named(signatures, windows):
+    for wrong in (windows[:, :100], windows[0]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"waveform .* not compatible with expected .*\?,6000"):
+            signatures["serving_default"](waveform=tf.constant(wrong))
+
+
+def test_ties_go_to_the_earlier_tag_and_fewer_than_five_tags_are_all_named(model, config):
+    served = ServedTagger(model, config, ("rock", "été, folk", "jazz"))
+    answer = served._answer(tf.constant([[0.2, 0.7, 0.7], [0.5, 0.5, 0.5]]), tf.constant(["", "digital silence"]))
+    names = [[name.decode() for name in row] for row in answer["top_tags"].numpy()]
+    assert names == [["été, folk", "jazz", "rock"], ["", "", ""]]
+    np.testing.assert_allclose(answer["top_scores"], [[0.7, 0.7, 0.2], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("size", [0, 1, 11_998, 12_002])

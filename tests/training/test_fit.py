@@ -67,6 +67,8 @@ def test_the_protocol_of_the_data_stands_beside_the_figures(tmp_path, dataset, c
     run, _ = start(tmp_path / "run", replace(dataset, protocol="full"), "training.epochs=1")
     assert pd.read_csv(run.history)["protocol"].tolist() == ["full"]
     assert "epoch 1/1  validation, protocol full: loss" in capsys.readouterr().out
+    curves = {events.parent.relative_to(run.tensorboard).as_posix() for events in run.tensorboard.rglob("events.*")}
+    assert curves == {"full/train", "full/validation"}  # the names that TensorBoard gives them
 
 
 def test_training_can_overfit_what_it_sees(tmp_path, dataset):

@@ -123,9 +123,9 @@ def test_epochs_that_were_searched_are_drawn_once(tmp_path, monkeypatch):
 
 def test_tensorboard_reads_the_hyper_parameters(tmp_path):
     (outcome,) = outcomes(1)
-    write_hparams(tmp_path, outcome, SPACE)
-    write_hparams(tmp_path, outcome, SPACE)  # a second time changes nothing
-    (events,) = (tmp_path / "0000/tensorboard").glob("events.*")
+    write_hparams(tmp_path, outcome, SPACE, "full")
+    write_hparams(tmp_path, outcome, SPACE, "full")  # a second time changes nothing
+    (events,) = (tmp_path / "0000/tensorboard/full").glob("events.*")
     log = EventAccumulator(str(events)).Reload()
     data = plugin_data_pb2.HParamsPluginData.FromString(
         log.SummaryMetadata("_hparams_/session_start_info").plugin_data.content

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from genre_tagger.cli import app, main
+from genre_tagger.cli import app
 from genre_tagger.files import locked
 from genre_tagger.tuning import trial as trial_module
 from genre_tagger.tuning.trial import read_outcomes
@@ -43,15 +43,6 @@ def run(*command: str) -> str:
     result = CliRunner().invoke(app, list(command), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def failure(monkeypatch, capsys, *command: str) -> str:
-    """Runs a command that must end in one line and exit code 2; returns the line."""
-    monkeypatch.setattr(sys, "argv", ["genre-tagger", *command])
-    with pytest.raises(SystemExit) as ending:
-        main()
-    assert ending.value.code == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -135,40 +126,40 @@ def test_a_narrower_space_goes_on_and_the_winner_lies_in_it(searched, shared_mus
         (["--max-trials", "0"], "Invalid value for '--max-trials'"),
     ],
 )
-def test_mistakes_are_one_line(searched, shared_music_folder, monkeypatch, capsys, more, expected):
-    line = failure(monkeypatch, capsys, *arguments(searched[0], shared_music_folder, *more))
+def test_mistakes_are_one_line(searched, shared_music_folder, failure, more, expected):
+    line = failure(*arguments(searched[0], shared_music_folder, *more))
     assert re.search(expected, line), line
 
 
-def test_two_searches_in_one_directory_are_refused(searched, shared_music_folder, monkeypatch, capsys):
+def test_two_searches_in_one_directory_are_refused(searched, shared_music_folder, failure):
     with locked(searched[0] / "search"):
-        line = failure(monkeypatch, capsys, *arguments(searched[0], shared_music_folder))
+        line = failure(*arguments(searched[0], shared_music_folder))
     assert "another process is working here" in line
 
 
-def test_labels_without_an_objective_are_refused(music_folder, monkeypatch, capsys, tmp_path):
+def test_labels_without_an_objective_are_refused(music_folder, failure, tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     table = pd.read_csv(music_folder / "tags.csv", dtype=str)
     table.loc[table["split"] == "valid", ["drums", "loud"]] = "1"
     table.to_csv(music_folder / "tags.csv", index=False)
-    line = failure(monkeypatch, capsys, *arguments(tmp_path, music_folder, "--workers", 1))
+    line = failure(*arguments(tmp_path, music_folder, "--workers", 1))
     assert "split 'valid': no tag has both positives and negatives" in line
 
 
-def test_a_damaged_search_is_named(searched, shared_music_folder, monkeypatch, capsys, tmp_path):
+def test_a_damaged_search_is_named(searched, shared_music_folder, failure, tmp_path):
     (tmp_path / "search").mkdir()
     (tmp_path / "search/search.yaml").write_text("{")
     (tmp_path / "space.yaml").write_text(SPACE)
     command = arguments(tmp_path, shared_music_folder, "--data", searched[0] / "data")
-    assert "search.yaml: cannot be read" in failure(monkeypatch, capsys, *command)
+    assert "search.yaml: cannot be read" in failure(*command)
 
 
-def test_a_search_of_which_every_trial_fails_says_why(searched, shared_music_folder, monkeypatch, capsys, tmp_path):
+def test_a_search_of_which_every_trial_fails_says_why(searched, shared_music_folder, failure, tmp_path):
     (tmp_path / "space.yaml").write_text("model.cnn.pools: {values: [[[2, 2], [2, 2]], [[2, 2], [3, 3]]]}")
     command = arguments(tmp_path, shared_music_folder, "--data", searched[0] / "data", "--max-trials", 2)
     assert (
         "none of 2 trials was completed in this space (see trials.csv), for example: config key 'model.cnn'"
-        in failure(monkeypatch, capsys, *command)
+        in failure(*command)
     )
     assert pd.read_csv(tmp_path / "search/trials.csv")["status"].tolist() == ["failed", "failed"]
 

@@ -11,6 +11,7 @@ from genre_tagger.data.magnatagatune.tags import MERGED_TAGS, STANDARD_TAGS, mer
 from genre_tagger.data.splitting import TEST_SHARE, VALID_SHARE, stratified_splits
 
 STANDARD_SECONDS = 29.1
+NUM_CLIPS = {"standard": 21_105, "full": 25_860, "seed_random": 25_860, "artist": 25_860}  # of the real dataset
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The dataset as a source of clips: tables, a protocol, and audio from the archive or from an unpacked tree."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from genre_tagger.data.archive import PackedFile, open_archive
@@ -39,20 +39,16 @@ class MagnaTagATuneSource:
         self.protocol = protocol
         self.tags = cut.tags
         self.min_seconds = cut.min_seconds
-        self.notes = tuple(
-            note
-            for note in (
-                *straddling_lines(cut.annotations.clips, cut.splits),
-                cut.warning,
-                _unlisted(found, annotations.clips["path"]),
-            )
-            if note
-        )
-        clips = cut.annotations.clips
+        self._always_noted = [note for note in (cut.warning, _unlisted(found, annotations.clips["path"])) if note]
+        self._origins = clips = cut.annotations.clips.assign(split=cut.splits)
         self.clips: Sequence[Clip] = [
             Clip(path, _audio(path, tree, root, packed), row, of, split)
             for path, row, of, split in zip(clips["path"], cut.labels, clips[group], cut.splits, strict=True)
         ]
+
+    def notes(self, ids: Collection[str]) -> tuple[str, ...]:
+        """What lies on several sides among the usable clips, what flatters, and files without a row."""
+        return (*straddling_lines(self._origins[self._origins["path"].isin(ids)]), *self._always_noted)
 
 
 def _audio(path: str, tree: Path | None, root: Path, packed: Mapping[str, PackedFile]) -> Path | PackedFile:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import namedtuple
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from genre_tagger import console
+from genre_tagger import console, files
 from genre_tagger.cli import app
 from genre_tagger.data.dataset import Dataset
 from genre_tagger.data.manifest import read_manifest
@@ -53,6 +54,24 @@ def test_prepare_fetches_prepares_and_says_the_protocol(mirror: str, tmp_path: P
     assert set(manifest.clip_index("train")["group"]) == {"ann", "bob"}
     assert Dataset.of_manifest(manifest).protocol == "full"
     assert json.loads((directory / "dataset.json").read_text())["protocol"] == "full"
+
+
+def test_a_disk_that_holds_the_download_alone_is_refused_before_the_first_byte(mirror: str, tmp_path, monkeypatch):
+    prepared = 21_105 * 349_440 * 2  # clips of `standard`, samples of 29.12 s at 12 kHz, bytes
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(prepared))
+    lines = []
+    options = SourceOptions(source="magnatagatune", root=tmp_path / "root", mirror=mirror)
+    with pytest.raises(
+        UserError, match=r"root: found 14\.75 GB free on its disk, expected .* and 14\.75 GB to prepare"
+    ):
+        open_source(options, tmp_path / "data", 1, None, lines.append, 12_000)
+    assert len(lines) == 1
+    assert [path.name for path in (tmp_path / "root").iterdir()] == [".lock"]
+    (tmp_path / "data/prepared/magnatagatune-12000hz-0123456789").mkdir(parents=True)
+    (tmp_path / "data/prepared/magnatagatune-12000hz-0123456789/manifest.json").touch()
+    open_source(options, tmp_path / "data", 1, None, lines.append, 12_000)  # some of it is prepared, maybe this
+    assert "to prepare" not in lines[-1]
 
 
 def test_the_bar_of_a_download_shows_rate_and_time_left(capsys):
