@@ -6,6 +6,7 @@ from typing import Any
 from genre_tagger.config import Config
 from genre_tagger.export.contract import THRESHOLDS_NAME, WAV_MAX_SECONDS, WAV_RATES_HZ
 from genre_tagger.export.thresholds import Thresholds
+from genre_tagger.frontend import LOG10_FACTOR
 
 DEMO_LICENCE = (
     "composed from a seed by this package and rendered with the sound bank TimGM6mb.sf2 (GPL-2), which the package "
@@ -20,7 +21,7 @@ def model_card(
     tags: tuple[str, ...],
     *,
     data: Mapping[str, Any],
-    metrics: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None,
     environment: Mapping[str, Any],
     thresholds: Thresholds,
     licence: str | None,
@@ -32,15 +33,22 @@ def model_card(
         title: name and version.
         config: of the run.
         tags: names of the outputs.
-        data, metrics, environment: content of the run's `data.json`, `metrics.json` and `environment.json`.
+        data, metrics, environment: content of the run's `data.json`, `metrics.json` (None where an imported run was
+            not evaluated) and `environment.json`.
         thresholds: of the version.
         licence: of the training audio, as the user states it.
         is_onnx: the version has windows in, probabilities out and no signatures.
     """
-    sections = {
-        "Takes and gives": _interface(config, tags, is_onnx),
-        "Training data": _data(data, licence),
-        "Protocol": _protocol(config, metrics, is_onnx),
+    origin = data.get("origin")
+    sections = {"Takes and gives": _interface(config, tags, is_onnx)}
+    if origin:
+        sections["Origin of the weights"] = _origin(origin)
+    if metrics:
+        sections["Evaluation data" if origin else "Training data"] = _data(data, licence)
+    elif licence:
+        sections["Training data"] = _items(f"licence of the audio: {licence}")
+    sections |= {
+        "Protocol": _protocol(config, metrics, is_onnx, is_imported=bool(origin)),
         "Metrics": _metrics(metrics),
         "Thresholds": _thresholds(config, thresholds, is_onnx),
         "Features": _features(config),
@@ -64,6 +72,11 @@ def _interface(config: Config, tags: tuple[str, ...], is_onnx: bool) -> str:
     )
 
 
+def _origin(origin: Mapping[str, str]) -> str:
+    facts = {name: value for name, value in origin.items() if name != "notice"}
+    return f"{_items(*(f'{name}: {value}' for name, value in facts.items()))}\n\n{origin['notice']}"
+
+
 def _data(data: Mapping[str, Any], licence: str | None) -> str:
     source = {name: value for name, value in data["source"].items() if value is not None}
     is_demo = source["source"] == "demo"
@@ -74,19 +87,25 @@ def _data(data: Mapping[str, Any], licence: str | None) -> str:
     )
 
 
-def _protocol(config: Config, metrics: Mapping[str, Any], is_onnx: bool) -> str:
-    all_windows = "" if is_onnx else "; the signature `wav` always takes all"
+def _protocol(config: Config, metrics: Mapping[str, Any] | None, is_onnx: bool, is_imported: bool) -> str:
+    is_center = config.window.evaluate == "center"
+    all_windows = "; the signature `wav` always takes all" if is_center and not is_onnx else ""
+    windows = f"scored windows of a clip: {config.window.evaluate}, pooled by {config.window.pooling}{all_windows}"
+    if metrics is None:
+        return _items("no metrics: the run has not been evaluated", windows)
     named = metrics.get("protocol")
     return _items(
         f"protocol {named} of the data" if named else "splits keep a group (song, album or artist) on one side",
-        "the best epoch was chosen by macro ROC-AUC on the validation clips",
+        *([] if is_imported else ["the best epoch was chosen by macro ROC-AUC on the validation clips"]),
         f"metrics on {metrics['clips']} {metrics['split']} clips of {metrics['groups']} groups; unknown labels count "
         "nowhere",
-        f"scored windows of a clip: {config.window.evaluate}, pooled by {config.window.pooling}{all_windows}",
+        windows,
     )
 
 
-def _metrics(metrics: Mapping[str, Any]) -> str:
+def _metrics(metrics: Mapping[str, Any] | None) -> str:
+    if metrics is None:
+        return "Not measured."
     rows = [("model", metrics["roc_auc"], metrics["pr_auc"])]
     if metrics["floor"]:
         rows.append(("logistic-regression floor", metrics["floor"]["roc_auc"], metrics["floor"]["pr_auc"]))
@@ -107,12 +126,14 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
 def _thresholds(config: Config, thresholds: Thresholds, is_onnx: bool) -> str:
     shared = ", ".join(thresholds.from_all_tags) or "none"
     file = THRESHOLDS_NAME if is_onnx else f"assets/{THRESHOLDS_NAME}"
+    if not thresholds.are_chosen:
+        return f"{thresholds.all_tags:.3f} for every tag, in `{file}`: chosen on nothing, since nothing was evaluated."
     text = (
         f"Chosen for {thresholds.objective} on the {thresholds.split} clips, in `{file}`. Fewer than "
         f"{thresholds.min_positives} positives or negatives there, so with the threshold of all tags "
         f"({thresholds.all_tags:.3f}): {shared}."
     )
-    if is_onnx or config.window.evaluate == "all":
+    if is_onnx or config.window.evaluate != "center":
         return text
     return f"{text} Chosen on one window a clip: `wav`, which takes all, may want others on clips longer than a window."
 
@@ -120,14 +141,18 @@ def _thresholds(config: Config, thresholds: Thresholds, is_onnx: bool) -> str:
 def _features(config: Config) -> str:
     front = config.frontend
     highest = front.fmax_hz or front.sample_rate / 2
-    clamp = f"clamp {front.top_db:g} dB below the window's maximum" if front.top_db else "no clamp"
+    if front.compression == "log10":
+        level = f"log10({LOG10_FACTOR} x + 1)"
+    else:
+        level = f"clamp {front.top_db:g} dB below the window's maximum" if front.top_db else "no clamp"
+    frames = "" if front.center else ", frames inside the window alone"
     return (
-        f"Log-mel spectrogram inside the model: n_fft {front.n_fft}, hop {front.hop_length}, {front.n_mels} Slaney "
-        f"bands from {front.fmin_hz:g} to {highest:g} Hz, power raised to {front.mel_exponent:g}, {clamp}."
+        f"Log-mel spectrogram inside the model: n_fft {front.n_fft}, hop {front.hop_length}{frames}, {front.n_mels} "
+        f"Slaney bands from {front.fmin_hz:g} to {highest:g} Hz, power raised to {front.mel_exponent:g}, {level}."
     )
 
 
-def _limits(config: Config, metrics: Mapping[str, Any], is_onnx: bool) -> str:
+def _limits(config: Config, metrics: Mapping[str, Any] | None, is_onnx: bool) -> str:
     limits = [
         "a probability says how sure the model is on music like its training data; on other music it may be wrong and "
         "sure",
@@ -136,7 +161,7 @@ def _limits(config: Config, metrics: Mapping[str, Any], is_onnx: bool) -> str:
         if is_onnx
         else "stereo is mixed to mono; silence, NaN and files shorter than 0.1 s are refused with an `error`",
     ]
-    if metrics["left_out"]:
+    if metrics and metrics["left_out"]:
         limits.append(f"never measured, for want of positives or negatives: {', '.join(metrics['left_out'])}")
     return _items(*limits)
 
@@ -145,7 +170,8 @@ def _versions(environment: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
     return _items(
         packages,
-        f"Python {environment['python']}, {', '.join(environment['devices'])}, seed {environment['seed']}",
+        f"Python {environment['python']}, {', '.join(environment['devices']) or 'not trained there'}, "
+        f"seed {environment['seed']}",
         f"commit: {environment['git_commit'] or 'not from a checkout'}",
     )
 

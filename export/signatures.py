@@ -37,7 +37,9 @@ class ServedTagger(tf.Module):
         self.weights = [variable.value for variable in model.variables]
         self._samples, self._rate_hz = config.window_samples, config.frontend.sample_rate
         self._pooling, self._tags = config.window.pooling, tags
-        self._all_windows = config.model_copy(update={"window": config.window.model_copy(update={"evaluate": "all"})})
+        self._margin = config.frontend.clip_margin
+        which = "all" if config.window.evaluate == "center" else config.window.evaluate
+        self._all_windows = config.model_copy(update={"window": config.window.model_copy(update={"evaluate": which})})
         # Functions that all signatures call, so that the graph holds model and reader once; behind a plain function,
         # since a module saves those that it sees a second time.
         windows = tf.TensorSpec([None, self._samples], tf.float32)
@@ -117,7 +119,8 @@ class ServedTagger(tf.Module):
         """Scores [windows, tags] and first samples [windows] of a file's windows, none where its error says why."""
         waveform, error = self._read(audio)
         starts = self._starts(tf.size(waveform))
-        padded = tf.pad(waveform, [[0, tf.maximum(self._samples - tf.size(waveform), 0)]])
+        missing = tf.maximum(self._samples - tf.size(waveform) - 2 * self._margin, 0)
+        padded = tf.pad(waveform, [[self._margin, self._margin + missing]])
 
         def cut(start):
             return tf.ensure_shape(padded[start : start + self._samples], [self._samples])
@@ -141,8 +144,8 @@ class ServedTagger(tf.Module):
         return tf.size(self._starts(samples))
 
     def _starts(self, samples) -> tf.Tensor:
-        """First samples of all windows at the run's hop, the last aligned to the end; none without samples."""
-        starts = evaluation_starts(samples, self._all_windows)
+        """First samples of all windows that the run evaluates, or would of a longer clip; none without samples."""
+        starts = evaluation_starts(samples + 2 * self._margin, self._all_windows)
         return starts[: tf.where(samples > 0, tf.size(starts), 0)]
 
     def _pool(self, scores) -> tf.Tensor:

@@ -13,6 +13,7 @@ from genre_tagger.evaluation.predictions import Predictions
 
 SPLIT = "valid"
 MIN_POSITIVES = 5  # below, a tag's own threshold would follow a few clips; it gets that of all tags together
+FIXED, FIXED_THRESHOLD = "fixed", 0.5  # chosen on nothing: more likely than not
 
 Choose = Callable[[np.ndarray, np.ndarray], float]
 
@@ -37,9 +38,19 @@ class Thresholds:
     split: str = SPLIT
     min_positives: int = MIN_POSITIVES
 
+    @property
+    def are_chosen(self) -> bool:
+        """False where no clips had been scored to choose them on."""
+        return self.objective != FIXED
+
     def to_dict(self) -> dict:
         """The content of `thresholds.json`."""
         return asdict(self)
+
+
+def fixed_thresholds(tags: tuple[str, ...]) -> Thresholds:
+    """One and the same for all tags, where no validation clips have been scored."""
+    return Thresholds(FIXED, FIXED_THRESHOLD, dict.fromkeys(tags, FIXED_THRESHOLD), dict.fromkeys(tags, 0), list(tags))
 
 
 def choose_thresholds(predictions: Predictions, objective: str = "f1") -> Thresholds:
@@ -71,6 +82,11 @@ def choose_thresholds(predictions: Predictions, objective: str = "f1") -> Thresh
             rows = known[:, column]
             thresholds[tag] = choose(valid.labels[rows, column], valid.scores[rows, column])
     return Thresholds(objective, all_tags, thresholds, positives, shared)
+
+
+def check_objective(name: str) -> None:
+    """Raises UserError for an objective that `choose_thresholds` does not know."""
+    _objective(name)
 
 
 def _objective(name: str) -> Choose:

@@ -49,9 +49,16 @@ class FrontendConfig(Section):
     n_mels: PositiveInt = 96
     fmin_hz: Annotated[float, Field(ge=0)] = 0.0
     fmax_hz: PositiveFloat | None = None  # None: half the sample rate
+    center: bool = True  # False: no zeros at the edges of a window, but at those of a clip, before it is cut
     mel_exponent: PositiveFloat = 2.0  # the power spectrogram is squared once more before the logarithm
+    compression: Literal["db", "log10"] = "db"  # log10: log10(10000 * power + 1), without amin and top_db
     amin: PositiveFloat = 1e-10
     top_db: PositiveFloat | None = 80.0  # None: no clamp below the clip's own maximum
+
+    @property
+    def clip_margin(self) -> int:
+        """Samples of zeros before and after a clip, where its windows have none of their own."""
+        return 0 if self.center else self.n_fft // 2
 
     @field_validator("n_fft")
     @classmethod
@@ -73,7 +80,7 @@ class WindowConfig(Section):
 
     seconds: PositiveFloat = 29.12
     train: Literal["center", "random"] = "center"
-    evaluate: Literal["center", "all"] = "center"
+    evaluate: Literal["center", "all", "whole"] = "center"  # whole: all but the one aligned to the clip's end
     hop_seconds: PositiveFloat | None = None  # None: windows side by side
     pooling: Literal["mean", "max"] = "mean"  # of the window scores of a clip
 
@@ -143,6 +150,16 @@ class WavenetConfig(Section):
         return 1 + (self.kernel_size - 1) * (1 + sum(self.dilations))
 
 
+class MusicnnConfig(Section):
+    """Branch of timbral and temporal filters; the defaults are those of musicnn's MagnaTagATune model."""
+
+    timbral_filters: PositiveInt = 204
+    temporal_filters: PositiveInt = 51
+    midend_filters: PositiveInt = 64
+    output_width: PositiveInt = 200
+    dropout: Rate = 0.5
+
+
 class CrnnConfig(Section):
     """CRNN branch: convolution blocks on the mels x frames image, then recurrent layers along time."""
 
@@ -189,6 +206,7 @@ class ModelConfig(Section):
     wavenet: Annotated[WavenetConfig | None, NoneWord] = WavenetConfig()
     crnn: Annotated[CrnnConfig | None, NoneWord] = None
     short_chunk: Annotated[ShortChunkConfig | None, NoneWord] = None
+    musicnn: Annotated[MusicnnConfig | None, NoneWord] = None
     merge: Literal["concat", "add"] = "concat"
     head: HeadConfig = HeadConfig()
     batch_norm_momentum: Rate = 0.99
@@ -231,7 +249,8 @@ class Config(Section):
     @property
     def frames(self) -> int:
         """Spectrogram frames of one window (centred frames: one more than whole hops)."""
-        return 1 + self.window_samples // self.frontend.hop_length
+        covered = 0 if self.frontend.center else self.frontend.n_fft
+        return 1 + (self.window_samples - covered) // self.frontend.hop_length
 
     def to_yaml(self) -> str:
         """The resolved configuration, as `load_config` reads it."""

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from genre_tagger.evaluation.predictions import Predictions
     from genre_tagger.export.against import Comparison
     from genre_tagger.export.serving import Launch
+    from genre_tagger.export.thresholds import Thresholds
     from genre_tagger.exporting import Exported
+    from genre_tagger.run import RunDirectory
     from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
 
@@ -104,6 +106,16 @@ def print_training(result: "TrainingResult") -> None:
     say(f"  genre-tagger evaluate {run}               every tag, families, intervals")
     say(f"  tensorboard --logdir {result.run.tensorboard}")
     say("  genre-tagger train folder --root MUSIC   your own music, with MUSIC/tags.csv")
+
+
+def print_import(run: "RunDirectory") -> None:
+    """Where the run lies, what to run next."""
+    path = shlex.quote(str(run.path))
+    say(f"run directory: {run.path}  (where its weights come from, and their licence: {run.data.name})")
+    say("next:")
+    say(f"  genre-tagger tag {path} FILE...            tags of any audio file")
+    say(f"  genre-tagger export {path} DIR             a SavedModel that takes raw audio")
+    say(f"  genre-tagger evaluate {path} SOURCE        on labelled music: folder --root MUSIC, say")
 
 
 def print_tuning(result: "TuningResult") -> None:
@@ -186,8 +198,8 @@ def print_export(exported: "Exported", directory: Path) -> None:
     thresholds = exported.thresholds
     if exported.comparison:
         print_comparison(exported.comparison)
-    say(f"thresholds for {thresholds.objective} on the {thresholds.split} clips; all tags: {thresholds.all_tags:.3f}")
-    if thresholds.from_all_tags:
+    say(f"{_how_chosen(thresholds)}; all tags: {thresholds.all_tags:.3f}")
+    if thresholds.are_chosen and thresholds.from_all_tags:
         say(
             f"with fewer than {thresholds.min_positives} positives or negatives, so with the threshold of all tags: "
             f"{', '.join(thresholds.from_all_tags)}"
@@ -198,6 +210,12 @@ def print_export(exported: "Exported", directory: Path) -> None:
         return
     say(f"exported {exported.path}  (signatures, tags, thresholds, warm-up requests, model_card.md)")
     say(f"next: genre-tagger serve {shlex.quote(str(directory))}")
+
+
+def _how_chosen(thresholds: "Thresholds") -> str:
+    if thresholds.are_chosen:
+        return f"thresholds for {thresholds.objective} on the {thresholds.split} clips"
+    return "thresholds chosen on nothing, as the run has not been evaluated (`genre-tagger evaluate RUN SOURCE`)"
 
 
 def print_comparison(comparison: "Comparison") -> None:

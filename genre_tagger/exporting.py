@@ -20,7 +20,7 @@ from genre_tagger.export.golden import golden_windows
 from genre_tagger.export.onnx import DIFFERENCE_NAME, ONNX_NAME, check_onnx, onnx_difference, write_onnx
 from genre_tagger.export.savedmodel import SAVED_MODEL_NAME, write_savedmodel
 from genre_tagger.export.signatures import ServedTagger
-from genre_tagger.export.thresholds import Thresholds, choose_thresholds
+from genre_tagger.export.thresholds import Thresholds, check_objective, choose_thresholds, fixed_thresholds
 from genre_tagger.export.versions import add_version, check_name, check_versions
 from genre_tagger.export.warmup import write_warmup
 from genre_tagger.models.tagger import load_tagger
@@ -50,30 +50,33 @@ class Exported:
 
 @dataclass(frozen=True)
 class ExportedRun:
-    """What an export takes from a run."""
+    """What an export takes from a run; one that was imported and has no data has no metrics either."""
 
     run: RunDirectory
     config: Config
     tags: tuple[str, ...]
     model: keras.Model  # waveform -> probabilities, embedding
     thresholds: Thresholds
+    metrics: dict[str, Any] | None
 
     @classmethod
     def open(cls, path: Path, objective: str) -> "ExportedRun":
-        """Opens a trained and evaluated run.
+        """Opens a trained and evaluated run, or an imported one.
 
         Raises:
             UserError: it is none, was trained on since its evaluation, or the objective is unknown.
         """
         check_backend()
         run, config = open_run(path)
-        for needed in (run.predictions, run.metrics):
-            if not needed.exists():
-                raise UserError(f"{needed}: no such file; `genre-tagger evaluate {run.path}` writes it")
-            if needed.stat().st_mtime < run.model.stat().st_mtime:
-                raise UserError(f"{needed}: older than {run.model.name}; `genre-tagger evaluate {run.path}` writes it")
-        thresholds = choose_thresholds(read_predictions(run.predictions), objective)
-        return cls(run, config, read_tags(run.tags), inference_model(load_tagger(run.model)), thresholds)
+        tags, metrics = read_tags(run.tags), None
+        if _has_data(run):
+            _check_evaluated(run)
+            thresholds = choose_thresholds(read_predictions(run.predictions), objective)
+            metrics = _read_json(run.metrics)
+        else:
+            check_objective(objective)
+            thresholds = fixed_thresholds(tags)
+        return cls(run, config, tags, inference_model(load_tagger(run.model)), thresholds, metrics)
 
     def texts(self) -> dict[str, str]:
         """Names and thresholds of the tags and the configuration, as the files that go with a model."""
@@ -90,7 +93,7 @@ class ExportedRun:
             self.config,
             self.tags,
             data=read_data(self.run),
-            metrics=_read_json(self.run.metrics),
+            metrics=self.metrics,
             environment=_read_json(self.run.environment),
             thresholds=self.thresholds,
             licence=licence,
@@ -191,6 +194,18 @@ def export_onnx(
 
     path = add_version(directory, ONNX_NAME, write)
     return Exported(path, source.thresholds, onnx_difference=differences[0])
+
+
+def _has_data(run: RunDirectory) -> bool:
+    return read_data(run)["source"] is not None
+
+
+def _check_evaluated(run: RunDirectory) -> None:
+    for needed in (run.predictions, run.metrics):
+        if not needed.exists():
+            raise UserError(f"{needed}: no such file; `genre-tagger evaluate {run.path}` writes it")
+        if needed.stat().st_mtime < run.model.stat().st_mtime:
+            raise UserError(f"{needed}: older than {run.model.name}; `genre-tagger evaluate {run.path}` writes it")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class RunDirectory:
 
     @property
     def data(self) -> Path:
-        """Where the data came from (JSON): the source's options, the prepared directory, its hash."""
+        """Where the data came from (JSON): the source's options, its hash; imported weights too."""
         return self.path / "data.json"
 
     @property
@@ -98,7 +98,7 @@ def open_run(path: Path) -> tuple[RunDirectory, Config]:
     run = RunDirectory(path)
     if not run.config.exists():
         raise UserError(
-            f"{path}: not a run directory (no config.yaml in it); expected one made by `genre-tagger train`"
+            f"{path}: not a run directory (no config.yaml in it); expected one made by `genre-tagger train` or `import`"
         )
     if not run.model.exists():
         raise UserError(f"{path}: has no trained model yet (no model.keras); let `genre-tagger train` finish an epoch")
@@ -194,6 +194,8 @@ def _check_same_config(run: RunDirectory, config: Config) -> None:
 
 def _check_same_data(run: RunDirectory, data: dict[str, Any]) -> None:
     there = read_data(run)
+    if there.get("origin"):
+        raise UserError(f"{run.path}: holds imported weights, which training would overwrite; expected another --run")
     if (there.get("hash"), there.get("stream")) != (data["hash"], data.get("stream")):
         raise UserError(
             f"{run.path}: holds a run on other data, or one that read it another way (--stream); expected the same to "

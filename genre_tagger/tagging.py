@@ -51,6 +51,7 @@ class Tagger:
                 yield path, reason
 
     def _score_windows(self, waveform: np.ndarray) -> np.ndarray:
+        waveform = np.pad(waveform, self.config.frontend.clip_margin)
         starts = evaluation_starts(len(waveform), self.config).numpy()
         size = self.config.training.batch_size
         batches = [starts[first : first + size] for first in range(0, len(starts), size)]

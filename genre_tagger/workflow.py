@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from genre_tagger.config import Config
-from genre_tagger.data.clips import Source
+from genre_tagger.data.clips import Source, read_tags
 from genre_tagger.data.dataset import Dataset
 from genre_tagger.data.decode import pcm16_size
 from genre_tagger.data.manifest import MANIFEST_NAME, PREPARED_NAME, Manifest, read_manifest
@@ -25,7 +25,7 @@ from genre_tagger.evaluation.predictions import Predictions
 from genre_tagger.evaluation.probe import probe_model
 from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
-from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data
+from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data, write_text
 from genre_tagger.training.fit import device_names, fit
 from genre_tagger.training.transfer import check_init, freeze
 
@@ -186,14 +186,31 @@ def train_run(
         return run, fit(run, config, opened.dataset, say)
 
 
-def evaluate(run_path: Path, families: dict[str, str] | None, workers: int, progress: ProgressBar) -> dict[str, Any]:
+def evaluate(
+    run_path: Path,
+    families: dict[str, str] | None,
+    workers: int,
+    progress: ProgressBar,
+    options: SourceOptions | None = None,
+    data: Path = Path("data"),
+) -> dict[str, Any]:
     """Evaluates a run again on its own data and returns the content of its new `metrics.json`.
 
+    Args:
+        run_path: the run.
+        families: the family of each tag, by default those of `families.tsv`.
+        workers, progress: for data that has to be prepared.
+        options: the source of an imported run's data, from its first evaluation on its own.
+        data: folder for rendered and prepared audio of that source.
+
     Raises:
-        UserError: no such run, or its data is not there any more.
+        UserError: no such run, its data is not there any more, it has none, or it has other data than `options`.
     """
     check_backend()
     run, config = open_run(run_path)
+    if options is not None:
+        opened = open_data(options, config, data, stream=False, workers=workers, say=_say_nothing, progress=progress)
+        _give_data(run, opened)
     dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
         return evaluate_run(run, config, dataset, families)[0]
@@ -236,6 +253,11 @@ def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: Pr
         UserError: its source is gone, or has changed since.
     """
     record = read_data(run)
+    if record["source"] is None:
+        raise UserError(
+            f"{run.path}: imported, so without data of its own; `genre-tagger evaluate {run.path} SOURCE` gives it "
+            "some (folder --root MUSIC, say, or magnatagatune --root DIR)"
+        )
     options, data = SourceOptions(**record["source"]), Path(record["data"])
     if record["stream"]:
         dataset, _ = _stream(options, config, data, workers, progress)
@@ -245,7 +267,7 @@ def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: Pr
         dataset = Dataset.of_manifest(prepare_source(options, data, config.frontend.sample_rate, workers, progress))
     if dataset.hash != record["hash"]:
         raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
-    return dataset
+    return dataset.with_tags(read_tags(run.tags))
 
 
 def check_backend() -> None:
@@ -255,6 +277,20 @@ def check_backend() -> None:
             f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
             "tf.data (the models alone run on other backends)"
         )
+
+
+def _give_data(run: RunDirectory, opened: OpenedData) -> None:
+    """Records an imported run's data, once: its figures and their floor stand on it."""
+    record = read_data(run)
+    if record["hash"] not in (None, opened.record["hash"]):
+        raise UserError(
+            f"{run.path}: has other data than this, see {run.data.name} there; expected no SOURCE, the same one, or "
+            "another run"
+        )
+    opened.dataset.with_tags(read_tags(run.tags))  # refuses data that has none of them
+    if record["hash"] is None:
+        with storage_errors(run.path):
+            write_text(run.data, json.dumps({**record, **opened.record}, indent=2))
 
 
 def _open(

@@ -125,6 +125,24 @@ def test_equals_librosa_with_every_setting_changed():
     assert worst(LogMelSpectrogram(**SETTINGS)(clip[None]), expected) <= 1e-3
 
 
+@pytest.mark.parametrize("dft", ["fft", "conv"])
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_equals_librosa_under_the_other_compression(kind, center, dft):
+    waveform = make_sound(kind, 16_000)
+    layer = LogMelSpectrogram(sample_rate=16_000, center=center, mel_exponent=1, compression="log10", dft=dft)
+    mel = librosa.feature.melspectrogram(y=waveform, sr=16_000, n_fft=512, hop_length=256, n_mels=96, center=center)
+    assert worst(layer(waveform), np.log10(10_000 * mel + 1).swapaxes(1, 2)) <= 2e-4
+
+
+@pytest.mark.parametrize("samples", [512, 767, 768])
+def test_uncentred_frames_lie_inside_the_samples(samples):
+    layer = LogMelSpectrogram(center=False)
+    expected = (1, 1 + (samples - 512) // 256, 96)
+    assert layer(np.zeros((1, samples), "float32")).shape == expected
+    assert layer.compute_output_shape((1, samples)) == expected
+
+
 @pytest.mark.parametrize("kind", SOUNDS)
 def test_equals_librosa_inside_tf_data(kind):
     rate = 16_000
@@ -218,11 +236,12 @@ def test_dtype_argument_cannot_lower_the_precision():
     assert layer(white_noise(12_000)).dtype == tf.float32
 
 
-def test_configuration_round_trip():
-    layer = LogMelSpectrogram(**SETTINGS, name="front")
+@pytest.mark.parametrize("changes", [{}, {"center": False, "compression": "log10"}])
+def test_configuration_round_trip(changes):
+    layer = LogMelSpectrogram(**SETTINGS, **changes, name="front")
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert copy.get_config() == layer.get_config()
-    assert SETTINGS.items() <= copy.get_config().items()
+    assert (SETTINGS | changes).items() <= copy.get_config().items()
     np.testing.assert_array_equal(copy(white_noise(16_000)), layer(white_noise(16_000)))
 
 
@@ -234,6 +253,8 @@ def test_save_and_load(tmp_path):
     np.testing.assert_array_equal(loaded.predict(waveform, verbose=0), model.predict(waveform, verbose=0))
 
 
-def test_another_transform_is_refused():
+def test_another_transform_or_compression_is_refused():
     with pytest.raises(ValueError, match="dft: found 'dct', expected fft or conv"):
         LogMelSpectrogram(dft="dct")
+    with pytest.raises(ValueError, match="compression: found 'ln', expected db or log10"):
+        LogMelSpectrogram(compression="ln")

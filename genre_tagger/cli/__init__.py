@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genre_tagger import __version__
-from genre_tagger.cli import serving, tagging, training, tuning
+from genre_tagger.cli import importing, serving, tagging, training, tuning
 from genre_tagger.cli.options import LOG_LEVEL, QUIET
 from genre_tagger.errors import UserError
 
@@ -30,6 +30,7 @@ for command in (
     serving.serve,
 ):
     app.command()(command)
+app.command("import")(importing.import_)  # a word that no function may have for a name
 
 
 @app.callback(invoke_without_command=True)

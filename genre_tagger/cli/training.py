@@ -148,10 +148,20 @@ def probe(
 
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="A run directory.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="For an imported run, which has no data of its own: a source as in `train`.")
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Score this Parquet file (clip, group, split, label:TAG, score:TAG) instead.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Of a predictions file: train, valid or test (default).")] = None,
+    root: Root = None,
+    table: Table = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Of a predictions file: train, valid or test (default). Of SOURCE: as in `train`."),
+    ] = None,
+    group: Group = None,
+    data: Data = Path("data"),
     families: Families = None,
     as_json: AsJson = False,
     workers: Workers = None,
@@ -159,8 +169,11 @@ def evaluate(
     """Exact ROC-AUC and PR-AUC per tag with bootstrap intervals, beside a logistic-regression floor."""
     if (run is None) == (predictions is None):
         raise UserError("evaluate: expected either a run directory or --predictions FILE")
-    if run is not None and split is not None:
+    if run is not None and source is None and split is not None:
         raise UserError("--split: goes with --predictions; a run is always evaluated on its test clips")
+    of_source = {"root": root, "table": table, "group": group}
+    if source is None and (given := [name for name, value in of_source.items() if value is not None]):
+        raise UserError(f"--{given[0]}: goes with a source behind the run, found none")
     from genre_tagger.evaluation.families import read_families
 
     family_of = read_families(families)
@@ -170,9 +183,10 @@ def evaluate(
 
         report = evaluate_predictions(read_predictions(predictions), split=split or "test", families=family_of)
     else:
+        options = source and source_options(source, root, table, split, group, None, None, 0)
         from genre_tagger import console, workflow
 
-        report = workflow.evaluate(run, family_of, workers or cores(), console.progress_bar)
+        report = workflow.evaluate(run, family_of, workers or cores(), console.progress_bar, options, data)
     _print_report(report, as_json)
 
 

@@ -91,6 +91,7 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
 
     def window(number, clip):
         waveform, labels, index = clip
+        waveform = _with_margins(waveform, config)
         start = _training_start(waveform, index, first_epoch + number // clips, config)
         return _cut(waveform, start, config.window_samples), tf.ensure_shape(labels, [num_tags])
 
@@ -103,6 +104,7 @@ def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
     """Batches of (waveform [batch, samples], index [batch]): all evaluation windows of all clips, in fixed order."""
 
     def windows(waveform, _, index):
+        waveform = _with_margins(waveform, config)
         starts = tf.data.Dataset.from_tensor_slices(evaluation_starts(tf.size(waveform), config))
         return starts.map(lambda start: (_cut(waveform, start, config.window_samples), index))
 
@@ -122,11 +124,16 @@ def whole_clips(reader: ClipReader, transform: Callable[[tf.Tensor], tf.Tensor])
 
 
 def evaluation_starts(samples: tf.Tensor | int, config: Config) -> tf.Tensor:
-    """First samples of a clip's evaluation windows: the centre one, or all of them with the last aligned to the end."""
+    """First samples of the evaluation windows of a clip, whose margins count as its samples.
+
+    The centre one; or all of them, the last aligned to the end; or the whole ones, without the samples left over.
+    """
     last = tf.maximum(tf.cast(samples, tf.int32) - config.window_samples, 0)
     if config.window.evaluate == "center":
         return tf.reshape(last // 2, [1])
     starts = tf.range(0, last + 1, config.hop_samples)
+    if config.window.evaluate == "whole":
+        return starts
     return tf.cond(starts[-1] < last, lambda: tf.concat([starts, [last]], axis=0), lambda: starts)
 
 
@@ -134,6 +141,11 @@ def _parse(record):
     fields = tf.io.parse_single_example(record, _FEATURES)
     labels = tf.cast(tf.io.decode_raw(fields["labels"], tf.int8), tf.float32)
     return tf.io.decode_raw(fields["pcm"], tf.int16), labels, fields["index"]
+
+
+def _with_margins(waveform, config: Config) -> tf.Tensor:
+    margin = config.frontend.clip_margin
+    return tf.pad(waveform, [[margin, margin]]) if margin else waveform
 
 
 def _training_start(waveform, index, epoch, config: Config) -> tf.Tensor:

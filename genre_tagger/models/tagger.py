@@ -11,10 +11,12 @@ from genre_tagger.frontend import LogMelSpectrogram
 from genre_tagger.models.cnn import cnn_branch
 from genre_tagger.models.crnn import crnn_branch
 from genre_tagger.models.layers import EPSILON
+from genre_tagger.models.musicnn import musicnn
 from genre_tagger.models.short_chunk import short_chunk_branch
 from genre_tagger.models.wavenet import cascade, wavenet
 
-BRANCHES = ("wavenet", "cnn", "crnn", "short_chunk")  # sections of the configuration, each with an output_width
+# Sections of the configuration, each with an output_width.
+BRANCHES = ("wavenet", "cnn", "crnn", "short_chunk", "musicnn")
 OUTPUT_NAME = "probabilities"
 
 
@@ -62,6 +64,8 @@ def _branches(log_mel, model: ModelConfig) -> list:
         branches.append(crnn_branch(log_mel, model.crnn, model.batch_norm_momentum))
     if model.short_chunk is not None:
         branches.append(short_chunk_branch(log_mel, model.short_chunk, model.batch_norm_momentum))
+    if model.musicnn is not None:
+        branches.append(musicnn(log_mel, model.musicnn, model.batch_norm_momentum))
     return branches
 
 

@@ -13,6 +13,7 @@ from genre_tagger.data.pipeline import (
     training_windows,
     whole_clips,
 )
+from genre_tagger.frontend import LogMelSpectrogram
 
 RATE = 1000
 TAGS = 3
@@ -92,6 +93,29 @@ def test_centre_windows_are_cut_from_the_middle_and_padded_at_the_end(reader):
 def test_all_windows_reach_the_end_of_the_clip(samples, hop, expected):
     chosen = config("window.evaluate=all", f"window.hop_seconds={hop}")
     assert evaluation_starts(samples, chosen).numpy().tolist() == expected
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(2300, [0, 700]), (2400, [0, 700, 1400]), (400, [0])])
+def test_whole_windows_leave_out_what_is_left_at_the_end(samples, expected):
+    chosen = config("window.evaluate=whole", "window.hop_seconds=0.7")
+    assert evaluation_starts(samples, chosen).numpy().tolist() == expected
+
+
+def test_uncentred_windows_side_by_side_have_the_frames_of_the_whole_clip(reader):
+    """Windows of 4 frames, 20 samples each, and a margin of 10 around each clip."""
+    settings = ["n_fft=20", "hop_length=10", "n_mels=4", "center=false", "mel_exponent=1", "compression=log10"]
+    overrides = [f"frontend.{setting}" for setting in settings] + ["window.seconds=0.05", "window.hop_seconds=0.04"]
+    chosen = config(*overrides, "window.evaluate=whole")
+    windows, numbers = (np.concatenate(part) for part in zip(*evaluation_windows(reader, chosen), strict=True))
+    layer = LogMelSpectrogram(**chosen.frontend.model_dump())
+    log_mel = np.asarray(layer(windows))
+    for number, samples in enumerate(LENGTHS):
+        clip = np.pad(ramp(number, samples) / 32768, 10)[np.newaxis]
+        expected = np.asarray(layer(clip.astype("float32")))[0]
+        assert len(expected) == 1 + samples // 10  # as many as centred ones
+        found = np.concatenate(log_mel[numbers == number])
+        assert len(found) == len(expected) // 4 * 4
+        np.testing.assert_allclose(found, expected[: len(found)], atol=1e-3)
 
 
 def test_every_window_of_every_clip_comes_once_in_a_fixed_order(reader):

@@ -1,0 +1,77 @@
+"""The published weights of musicnn: the file they lie in, its tags, and where each variable of its checkpoint goes."""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+REQUIREMENT = "musicnn==0.1.0"
+WHEEL_NAME = "musicnn-0.1.0-py3-none-any.whl"
+WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
+NOTICE_MEMBER = "musicnn-0.1.0.dist-info/LICENSE.md"
+CHECKPOINT = "MTT_musicnn"
+CHECKPOINT_PARTS = (".index", ".data-00000-of-00001")  # the checkpoint has no name in the wheel, endings alone
+
+_TAG_LIST = (
+    "guitar, classical, slow, techno, strings, drums, electronic, rock, fast, piano, ambient, beat, violin, vocal, "
+    "synth, female, indian, opera, male, singing, vocals, no vocals, harpsichord, loud, quiet, flute, woman, "
+    "male vocal, no vocal, pop, soft, sitar, solo, man, classic, choir, voice, new age, dance, male voice, "
+    "female vocal, beats, harp, cello, no voice, weird, country, metal, female voice, choral"
+)
+TAGS = tuple(_TAG_LIST.split(", "))
+
+# In the order of their variables' numbers.
+CONVOLUTIONS = ("timbral1", "timbral2", "temporal1", "temporal2", "temporal3", "midend1", "midend2", "midend3")
+NORMS = ("input", *CONVOLUTIONS, "pooled", "output")
+DENSE_LAYERS = ("musicnn_output", "probabilities")
+NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def extract_checkpoint(wheel: Path, folder: Path) -> Path:
+    """Copies the checkpoint out of the wheel, nothing else, and returns its prefix in `folder`."""
+    prefix = folder / CHECKPOINT
+    with zipfile.ZipFile(wheel) as archive:
+        for part in CHECKPOINT_PARTS:
+            content = archive.read(f"musicnn/{CHECKPOINT}/{part}")
+            prefix.with_name(f"{CHECKPOINT}{part}").write_bytes(content)
+    return prefix
+
+
+def read_notice(wheel: Path) -> str:
+    """The licence's text, which has to go with every copy of the weights."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(NOTICE_MEMBER).decode("utf-8").strip()
+
+
+def load_weights(model: keras.Model, prefix: Path) -> None:
+    """Gives a tagger of the preset `musicnn` the variables of a TensorFlow 1 checkpoint.
+
+    Args:
+        model: built with the tags of the checkpoint.
+        prefix: of the checkpoint's files.
+    """
+    reader = tf.train.load_checkpoint(str(prefix))
+
+    def read(kind: str, number: int, names: tuple[str, ...]) -> list[np.ndarray]:
+        scope = f"{kind}_{number}" if number else kind
+        return [reader.get_tensor(f"{scope}/{name}") for name in names]
+
+    for number, name in enumerate(CONVOLUTIONS):
+        layer = model.get_layer(f"musicnn_{name}")
+        kernel, bias = read("conv2d", number, ("kernel", "bias"))
+        # The mid-end's are images there: [frames, channels, 1, filters].
+        layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
+    for number, name in enumerate(NORMS):
+        weights = read("batch_normalization", number, NORM_WEIGHTS)
+        weights = [_maxima_first(weight) for weight in weights] if name == "pooled" else weights
+        model.get_layer(f"musicnn_{name}_norm").set_weights(weights)
+    for number, name in enumerate(DENSE_LAYERS):
+        kernel, bias = read("dense", number, ("kernel", "bias"))
+        model.get_layer(name).set_weights([kernel if number else _maxima_first(kernel), bias])
+
+
+def _maxima_first(weight: np.ndarray) -> np.ndarray:
+    """Rows of (maximum, mean) of each channel in turn -> those of all maxima, then those of all means."""
+    return np.concatenate([weight[0::2], weight[1::2]])

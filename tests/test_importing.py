@@ -1,0 +1,354 @@
+"""The command `import` on a made-up wheel whose model plain TensorFlow computes too, and on the real one if there."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from genre_tagger import importing, musicnn_weights
+from genre_tagger.cli import app, main
+from genre_tagger.config import load_config
+from genre_tagger.data.clips import read_tags
+from genre_tagger.data.magnatagatune.tags import STANDARD_TAGS
+from genre_tagger.errors import UserError
+from genre_tagger.export.signatures import ServedTagger
+from genre_tagger.exporting import ExportedRun
+from genre_tagger.models.tagger import load_tagger
+from genre_tagger.run import open_run
+from genre_tagger.tagging import Tagger
+
+REAL_WHEEL = os.environ.get("MUSICNN_WHEEL", "")  # the wheel of musicnn 0.1.0, where somebody has it
+REAL_SCORES = {"techno": 0.585, "electronic": 0.541, "synth": 0.419, "fast": 0.272, "beat": 0.213, "drums": 0.120}
+
+CONVOLUTIONS = [
+    (7, 38, 1, 204),
+    (7, 67, 1, 204),
+    (128, 1, 1, 51),
+    (64, 1, 1, 51),
+    (32, 1, 1, 51),
+    (7, 561, 1, 64),
+    (7, 64, 1, 64),
+    (7, 64, 1, 64),
+]
+NORMS = [1, 204, 204, 51, 51, 51, 64, 64, 64, 1506, 200]
+DENSE = [(1506, 200), (200, 50)]
+
+
+def scope(kind, number):
+    return f"{kind}_{number}" if number else kind
+
+
+def random_variables():
+    """Variables of a TensorFlow 1 checkpoint as musicnn's has them, an optimizer's among them."""
+    rng = np.random.default_rng(0)
+    variables = {"beta1_power": np.float32(0.9), "dense/kernel/Adam": np.zeros((1506, 200), np.float32)}
+    for kind, shapes in (("conv2d", CONVOLUTIONS), ("dense", DENSE)):
+        for number, shape in enumerate(shapes):
+            kernel = rng.normal(0, np.prod(shape[:-1]) ** -0.5, shape)
+            values = {"kernel": kernel, "bias": rng.normal(0, 0.3, shape[-1])}
+            variables |= {f"{scope(kind, number)}/{name}": value for name, value in values.items()}
+    for number, size in enumerate(NORMS):
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            value = rng.uniform(0.5, 1.5, size) if name in ("gamma", "moving_variance") else rng.normal(0, 0.3, size)
+            variables[f"{scope('batch_normalization', number)}/{name}"] = value
+    return {name: np.asarray(value, np.float32) for name, value in variables.items()}
+
+
+def by_tensorflow(variables, log_mel):
+    """Probabilities [windows, tags] of log-mel [windows, frames, mels], by the checkpoint's own names and shapes."""
+
+    def norm(x, number):
+        name = scope("batch_normalization", number)
+        parts = [variables[f"{name}/{part}"] for part in ("moving_mean", "moving_variance", "beta", "gamma")]
+        return tf.nn.batch_normalization(x, *parts, 1e-3)
+
+    def filtered(x, number, padding):
+        name = scope("conv2d", number)
+        y = tf.nn.conv2d(x, variables[f"{name}/kernel"], 1, padding) + variables[f"{name}/bias"]
+        return norm(tf.nn.relu(y), number + 1)
+
+    def dense(x, number):
+        return x @ variables[f"{scope('dense', number)}/kernel"] + variables[f"{scope('dense', number)}/bias"]
+
+    def with_frames(x):
+        return tf.pad(x, [[0, 0], [3, 3], [0, 0], [0, 0]])
+
+    image = norm(log_mel[..., tf.newaxis], 0)
+    features = [tf.reduce_max(filtered(with_frames(image), number, "VALID"), axis=2) for number in (0, 1)]
+    features += [tf.reduce_max(filtered(image, number, "SAME"), axis=2) for number in (2, 3, 4)]
+    levels = [tf.concat(features, axis=2)]
+    for number in (5, 6, 7):
+        y = filtered(with_frames(levels[-1][..., tf.newaxis]), number, "VALID")[:, :, 0]
+        levels.append(y if number == 5 else y + levels[-1])
+    x = tf.concat(levels, axis=2)
+    pooled = tf.stack([tf.reduce_max(x, axis=1), tf.reduce_mean(x, axis=1)], axis=2)  # side by side for each channel
+    flat = norm(tf.reshape(pooled, [len(log_mel), -1]), 9)
+    return tf.sigmoid(dense(norm(tf.nn.relu(dense(flat, 0)), 10), 1)).numpy()
+
+
+def log_mel_patches(waveform):
+    """All whole patches of 187 frames of a clip's spectrogram, as musicnn cuts them: [windows, frames, mels]."""
+    mel = librosa.feature.melspectrogram(y=waveform, sr=16_000, n_fft=512, hop_length=256, n_mels=96).T
+    count = len(mel) // 187
+    return np.log10(10_000 * mel[: count * 187] + 1).reshape(count, 187, 96).astype(np.float32)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def failure(monkeypatch, capsys, *arguments):
+    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
+    monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]  # progress bars come before
+    assert line.startswith("genre-tagger: ")
+    return line.removeprefix("genre-tagger: ")
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return random_variables()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory, variables):
+    """A wheel with these variables, code, and a file that would leave the folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    names = list(variables)
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "made"),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[variables[name] for name in names],
+    )
+    path = folder / musicnn_weights.WHEEL_NAME
+    with zipfile.ZipFile(path, "w") as archive:
+        for part in (".index", ".data-00000-of-00001"):
+            archive.write(folder / f"made{part}", f"musicnn/MTT_musicnn/{part}")
+        archive.writestr("musicnn-0.1.0.dist-info/LICENSE.md", "Copyright (c) the authors.\nPermission is granted.\n")
+        archive.writestr("musicnn/__init__.py", "raise SystemExit('ran')")
+        archive.writestr("../outside.txt", "outside")
+    return path
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory, wheel):
+    """(run directory, what the command printed); nothing may be changed in it."""
+    path = tmp_path_factory.mktemp("runs") / "musicnn"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(musicnn_weights, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+        result = invoke("import", "musicnn", "--wheel", wheel, "--run", path)
+    assert result.exit_code == 0, result.output
+    return path, result.stdout
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory):
+    """A file of 7.5 s at 16 kHz, two windows and a rest, and its samples."""
+    rng = np.random.default_rng(0)
+    time = np.arange(120_000) / 16_000
+    tones = sum(np.sin(2 * np.pi * hertz * time) * (np.sin(hertz * time / 99) > 0) for hertz in (220, 445, 1330, 4100))
+    waveform = (0.1 * tones + rng.normal(0, 0.02, time.size)).astype(np.float32)
+    path = tmp_path_factory.mktemp("song") / "song.wav"
+    soundfile.write(path, waveform, 16_000, subtype="FLOAT")
+    return path, waveform
+
+
+def test_the_run_is_whole_and_nothing_lies_beside_it(imported):
+    path, output = imported
+    assert [entry.name for entry in path.parent.iterdir()] == ["musicnn"]
+    assert {entry.name for entry in path.iterdir()} == {
+        "config.yaml",
+        "data.json",
+        "environment.json",
+        "model.keras",
+        "tags.txt",
+    }
+    assert open_run(path)[1] == load_config("musicnn")
+    assert f"genre-tagger tag {path} FILE..." in output
+    origin = json.loads((path / "data.json").read_text())["origin"]
+    assert origin["licence"] == "ISC" and origin["notice"].startswith("Copyright (c) the authors.")
+
+
+def test_the_checkpoint_alone_is_taken_out_of_the_wheel(wheel, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    prefix = musicnn_weights.extract_checkpoint(wheel, folder)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(str(path) for path in files) == [f"{prefix}.data-00000-of-00001", f"{prefix}.index"]
+
+
+def test_the_tags_are_those_of_magnatagatune_in_the_models_order(imported):
+    tags = read_tags(imported[0] / "tags.txt")
+    assert sorted(tags) == sorted(STANDARD_TAGS)
+    assert tags.index("metal") == 47 and tags.index("female voice") == 48
+
+
+def test_every_variable_lands_in_its_place(imported, variables):
+    model = load_tagger(imported[0] / "model.keras")
+    log_mel = np.random.default_rng(1).uniform(0, 4, (2, 187, 96)).astype(np.float32)
+    behind = keras.Model(model.get_layer("log_mel").output, model.output)
+    expected = by_tensorflow(variables, log_mel)
+    assert np.ptp(expected) > 0.3
+    np.testing.assert_allclose(behind(log_mel, training=False), expected, atol=1e-4)
+
+
+def test_tagging_and_the_served_model_take_the_same_patches_as_musicnn(imported, variables, song):
+    path, waveform = song
+    patches = log_mel_patches(waveform)
+    assert len(patches) == 2
+    expected = by_tensorflow(variables, patches).mean(axis=0)
+    scores = Tagger.of_run(imported[0]).tag(path)
+    tags = read_tags(imported[0] / "tags.txt")
+    np.testing.assert_allclose([scores[tag] for tag in tags], expected, atol=1e-3)
+    source = ExportedRun.open(imported[0], "f1")
+    served = ServedTagger(source.model, source.config, source.tags)
+    served._read = lambda _: (tf.constant(waveform), tf.constant(""))  # the reader of WAV files has tests of its own
+    windows, starts, _ = served._score_file(tf.constant(b""))
+    assert starts.numpy().tolist() == [0, 187 * 256]
+    np.testing.assert_allclose(np.mean(windows, axis=0), expected, atol=1e-3)
+
+
+def test_export_without_an_evaluation_says_so(imported, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("genre_tagger.exporting.write_savedmodel", lambda folder, served, texts: write(folder, texts))
+    monkeypatch.setattr("genre_tagger.exporting.write_warmup", lambda *_: None)
+
+    def write(folder, texts):
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+
+    result = invoke("export", imported[0], tmp_path, "--licence", "CC BY-NC-SA")
+    assert result.exit_code == 0, result.output
+    assert "thresholds chosen on nothing, as the run has not been evaluated" in result.stdout
+    thresholds = json.loads((tmp_path / "tagger/1/thresholds.json").read_text())
+    assert set(thresholds["tags"].values()) == {0.5} and len(thresholds["tags"]) == 50
+    card = (tmp_path / "tagger/1/model_card.md").read_text()
+    stated = (
+        "licence: ISC",
+        "licence of the audio: CC BY-NC-SA",
+        "Permission is granted.",
+        "not been evaluated",
+        "log10(10000 x + 1)",
+        "for every tag",
+    )
+    for words in stated:
+        assert words in card, words
+    assert "the best epoch" not in card and "Evaluation data" not in card
+    line = failure(monkeypatch, capsys, "export", imported[0], tmp_path / "other", "--objective", "best")
+    assert line.startswith("--objective: found 'best'")
+
+
+@pytest.mark.slow
+def test_evaluation_on_given_data(imported, shared_music_folder, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(imported[0], tmp_path / "run")
+    line = failure(monkeypatch, capsys, "evaluate", run)
+    assert "imported, so without data of its own" in line and f"genre-tagger evaluate {run} SOURCE" in line
+    places = ["--root", shared_music_folder, "--data", tmp_path / "data"]
+    result = invoke("evaluate", run, "folder", *places, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    known = {tag for tag, scores in report["tags"].items() if scores["positives"] + scores["negatives"]}
+    assert known == {"drums", "loud"} and report["tags"]["guitar"]["roc_auc"] is None
+    record = json.loads((run / "data.json").read_text())
+    assert (record["origin"]["licence"], record["source"]["source"]) == ("ISC", "folder")
+    assert ExportedRun.open(run, "f1").thresholds.are_chosen
+    line = failure(monkeypatch, capsys, "train", "folder", *places, "--preset", "musicnn", "--run", run)
+    assert "holds imported weights" in line
+    (run / "data.json").write_text(json.dumps({**record, "hash": "of other clips"}))
+    assert "has other data than this" in failure(monkeypatch, capsys, "evaluate", run, "folder", *places)
+
+
+def test_options_of_a_source_need_one(imported, monkeypatch, capsys):
+    line = failure(monkeypatch, capsys, "evaluate", imported[0], "--root", "music")
+    assert line == "--root: goes with a source behind the run, found none"
+
+
+def wheels(name, wheel, folder):
+    path = folder / "x.whl"
+    if name == "other checksum":
+        shutil.copy(wheel, path)
+    elif name == "no wheel":
+        path.write_text("<html>not found</html>")
+    elif name == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("other checksum", "found another wheel (SHA-256 "),
+        ("no wheel", "found no wheel (SHA-256 "),
+        ("missing", "no such file, expected musicnn-0.1.0-py3-none-any.whl"),
+        ("folder", "no such file, expected musicnn-0.1.0-py3-none-any.whl"),
+    ],
+)
+def test_another_file_is_refused(wheel, tmp_path, monkeypatch, capsys, name, expected):
+    path = wheels(name, wheel, tmp_path)
+    line = failure(monkeypatch, capsys, "import", "musicnn", "--wheel", path, "--run", tmp_path / "runs/musicnn")
+    assert line.startswith(f"--wheel {path}: {expected}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failed_download_names_the_other_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # pip then asks nobody
+    line = failure(monkeypatch, capsys, "import", "musicnn", "--run", tmp_path / "runs/musicnn")
+    assert line.startswith("pip cannot download musicnn==0.1.0 (") and line.endswith("give it with --wheel FILE")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_pip_is_asked_for_a_wheel_alone(tmp_path, monkeypatch):
+    """Anything else would be built, and building runs its code."""
+    asked = []
+
+    def run(command, **_):
+        asked.append(command)
+        return importing.subprocess.CompletedProcess(command, 1, "", "")
+
+    monkeypatch.setattr(importing.subprocess, "run", run)
+    with pytest.raises(UserError, match=r"\(exit code 1\)"):
+        importing.import_musicnn(tmp_path / "run", None, lambda line: None)
+    (command,) = asked
+    assert command[:4] == [sys.executable, "-m", "pip", "download"] and command[-1] == "musicnn==0.1.0"
+    assert "--no-deps" in command and command[command.index("--only-binary") + 1] == ":all:"
+
+
+def test_an_existing_directory_is_left_alone(imported, wheel, monkeypatch, capsys):
+    before = (imported[0] / "model.keras").stat().st_mtime_ns
+    line = failure(monkeypatch, capsys, "import", "musicnn", "--wheel", wheel, "--run", imported[0])
+    assert line == f"--run {imported[0]}: exists already, expected a directory that does not"
+    assert (imported[0] / "model.keras").stat().st_mtime_ns == before
+
+
+def test_a_write_that_fails_leaves_nothing(wheel, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(musicnn_weights, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    monkeypatch.setattr(keras.Model, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    line = failure(monkeypatch, capsys, "import", "musicnn", "--wheel", wheel, "--run", tmp_path / "musicnn")
+    assert "no space left on its disk" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_name_is_refused(monkeypatch, capsys):
+    assert failure(monkeypatch, capsys, "import", "vggish") == "import: found 'vggish', expected musicnn"
+
+
+@pytest.mark.skipif(not Path(REAL_WHEEL).is_file(), reason="no wheel of musicnn 0.1.0 in $MUSICNN_WHEEL")
+def test_the_real_weights_give_musicnns_own_scores(real_mp3, tmp_path):
+    result = invoke("import", "musicnn", "--wheel", REAL_WHEEL, "--run", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    result = invoke("tag", tmp_path / "run", real_mp3, "--top", 6, "--json")
+    assert json.loads(result.stdout)["tags"] == pytest.approx(REAL_SCORES, abs=0.002)
