@@ -8,21 +8,24 @@ from genre_tagger.models.layers import ConvBatchNorm, SkipSum
 
 
 class FoldedSkipSum(keras.layers.Layer):
-    """What is left of `SkipSum`: the last frames of all its inputs in one matrix product, [batch, 1, filters]."""
+    """What is left of `SkipSum`: its inputs, or their last frames, in one matrix product, [batch, frames, filters]."""
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters, every_frame, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
+        self.every_frame = every_frame
 
     def build(self, input_shape):
         self.kernel = self.add_weight(name="kernel", shape=(sum(shape[-1] for shape in input_shape), self.filters))
         self.bias = self.add_weight(name="bias", shape=(self.filters,))
 
     def call(self, inputs):
-        return ops.matmul(ops.concatenate([x[:, -1:] for x in inputs], axis=-1), self.kernel) + self.bias
+        read = inputs if self.every_frame else [x[:, -1:] for x in inputs]
+        return ops.matmul(ops.concatenate(read, axis=-1), self.kernel) + self.bias
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0][0], 1, self.filters)
+        batch, frames, _ = input_shape[0]
+        return (batch, frames if self.every_frame else 1, self.filters)
 
 
 def inference_model(model: keras.Model) -> keras.Model:
@@ -41,10 +44,11 @@ def inference_model(model: keras.Model) -> keras.Model:
 
 def _inference_layer(layer: keras.Layer) -> keras.Layer:
     if isinstance(layer, SkipSum):
-        return FoldedSkipSum(layer.filters, dtype="float32", name=layer.name)
+        return FoldedSkipSum(layer.filters, layer.every_frame, dtype="float32", name=layer.name)
     if isinstance(layer, ConvBatchNorm):
         convolution = layers.Conv2D if len(layer.kernel_size) == 2 else layers.Conv1D
-        return convolution(layer.filters, layer.kernel_size, padding=layer.padding, dtype="float32", name=layer.name)
+        sizes = {"kernel_size": layer.kernel_size, "strides": layer.strides, "padding": layer.padding}
+        return convolution(layer.filters, **sizes, dtype="float32", name=layer.name)
     return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
 
@@ -59,7 +63,7 @@ def _inference_weights(layer: keras.Layer) -> list[np.ndarray]:
 def _folded_convolution(layer: ConvBatchNorm) -> list[np.ndarray]:
     factor, offset = _affine_map(layer)
     bias = 0.0 if layer.bias is None else _array(layer.bias)
-    kernel = _array(layer.kernel).reshape(*layer.kernel_size, -1, layer.filters)
+    kernel = _array(layer.dense_kernel()).reshape(*layer.kernel_size, -1, layer.filters)
     return [kernel * factor, offset + bias * factor]
 
 

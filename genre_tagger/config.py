@@ -23,13 +23,15 @@ from pydantic import (
 
 from genre_tagger.errors import UserError
 
-Activation = Literal["relu", "elu"]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-PoolSize = tuple[PositiveInt, PositiveInt]
-
 
 def _none_word(value: Any) -> Any:
     return None if value == "none" else value
+
+
+NoneWord = BeforeValidator(_none_word)  # `none` for None, in files and on the command line
+Activation = Literal["relu", "elu"]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+PoolSize = tuple[PositiveInt, PositiveInt]
 
 
 class Section(BaseModel):
@@ -92,12 +94,17 @@ class WindowConfig(Section):
 class CnnConfig(Section):
     """CNN branch on the mels x frames image; pools are (mels, frames)."""
 
+    block: Literal["plain", "resnext"] = "plain"
     kernels: tuple[PositiveInt, ...] = (64, 128, 128, 128)
     kernel_size: PositiveInt = 3
+    cardinality: PositiveInt = 32  # groups of a resnext block's middle convolution
+    squeeze_excite: Annotated[Literal["average", "max"] | None, NoneWord] = None  # max: of the pooled image
     pools: tuple[PoolSize, ...] = ((2, 4), (2, 4), (2, 4), (3, 5))
     dropouts: tuple[Rate, ...] = (0.0, 0.0, 0.0, 0.0)
     activation: Activation = "relu"
     output_width: PositiveInt = 128
+    output_activation: Annotated[Activation | None, NoneWord] = None
+    output_dropout: Rate = 0.0
 
 
 class CascadeConfig(Section):
@@ -105,7 +112,16 @@ class CascadeConfig(Section):
 
     width: PositiveInt = 512
     kernel_size: PositiveInt = 3
-    dropout: Rate = 0.0
+    first_batch_norm: bool = True  # batch norm and ReLU also behind the first convolution of each pair
+    mix_batch_norm: bool = True  # before the ELU of the 1x1 convolution behind the pairs
+    dropout: Rate = 0.0  # before each pool
+
+
+class AttentionConfig(Section):
+    """Self-attention over the WaveNet's time axis, averaged over `pool_frames` frames at a time."""
+
+    heads: PositiveInt = 4
+    pool_frames: PositiveInt = 16
 
 
 class WavenetConfig(Section):
@@ -118,7 +134,9 @@ class WavenetConfig(Section):
     dilation_channels: PositiveInt = 32
     skip_channels: PositiveInt = 256
     gate: Literal["sigmoid", "elu"] = "sigmoid"
-    dropout: Rate = 0.0
+    mix_batch_norm: bool = True  # before the second ELU behind the skip sum
+    dropout: Rate = 0.0  # before the 1x1 convolutions of every layer
+    attention: Annotated[AttentionConfig | None, NoneWord] = None  # None: the last time step is read out
     output_width: PositiveInt = 128
 
     @property
@@ -142,10 +160,40 @@ class MusicnnConfig(Section):
     dropout: Rate = 0.5
 
 
+class CrnnConfig(Section):
+    """CRNN branch: convolution blocks on the mels x frames image, then recurrent layers along time."""
+
+    kernels: tuple[PositiveInt, ...] = (64, 128, 128, 128)
+    kernel_size: PositiveInt = 3
+    pools: tuple[PoolSize, ...] = ((2, 2), (3, 3), (4, 4), (4, 4))
+    dropouts: tuple[Rate, ...] = (0.1, 0.1, 0.1, 0.1)
+    activation: Activation = "elu"
+    recurrent_widths: tuple[PositiveInt, ...] = Field(default=(32, 32), min_length=1)
+    output_dropout: Rate = 0.3
+
+    @property
+    def output_width(self) -> int:
+        """Width of the last recurrent layer."""
+        return self.recurrent_widths[-1]
+
+
+class ShortChunkConfig(Section):
+    """Short-chunk branch: residual blocks of stride 2 on the mels x frames image."""
+
+    kernels: tuple[PositiveInt, ...] = Field(default=(128, 128, 256, 256, 256, 256, 512), min_length=1)
+    kernel_size: PositiveInt = 3
+
+    @property
+    def output_width(self) -> int:
+        """Kernels of the last block."""
+        return self.kernels[-1]
+
+
 class HeadConfig(Section):
     """Dense layers after the merge."""
 
     widths: tuple[PositiveInt, ...] = (512, 256)
+    batch_norm: bool = False
     activation: Activation = "relu"
     dropout: Rate = 0.3
 
@@ -153,10 +201,12 @@ class HeadConfig(Section):
 class ModelConfig(Section):
     """A branch set to `none` is left out; the cascade belongs to the WaveNet branch and goes with it."""
 
-    cnn: Annotated[CnnConfig | None, BeforeValidator(_none_word)] = CnnConfig()
-    cascade: Annotated[CascadeConfig | None, BeforeValidator(_none_word)] = CascadeConfig()
-    wavenet: Annotated[WavenetConfig | None, BeforeValidator(_none_word)] = WavenetConfig()
-    musicnn: Annotated[MusicnnConfig | None, BeforeValidator(_none_word)] = None
+    cnn: Annotated[CnnConfig | None, NoneWord] = CnnConfig()
+    cascade: Annotated[CascadeConfig | None, NoneWord] = CascadeConfig()
+    wavenet: Annotated[WavenetConfig | None, NoneWord] = WavenetConfig()
+    crnn: Annotated[CrnnConfig | None, NoneWord] = None
+    short_chunk: Annotated[ShortChunkConfig | None, NoneWord] = None
+    musicnn: Annotated[MusicnnConfig | None, NoneWord] = None
     merge: Literal["concat", "add"] = "concat"
     head: HeadConfig = HeadConfig()
     batch_norm_momentum: Rate = 0.99

@@ -26,7 +26,8 @@ def inference_graph(model: keras.Model) -> Callable:
 def count_flops(graph: Callable) -> int:
     """Floating-point operations of one example of an inference graph, by TensorFlow's profiler.
 
-    A multiplication and an addition are two. The Fourier transform is not counted: the profiler does not know it.
+    A multiplication and an addition are two. The profiler does not know the Fourier transform, nor what attention
+    computes between its steps, and counts neither.
     """
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
     options = builder(builder.float_operation()).with_empty_output().build()

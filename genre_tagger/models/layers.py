@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 EPSILON = 1e-3
@@ -40,6 +41,12 @@ def _output_moments(mean, covariance, kernel):
     return output_mean, ops.sum(kernel * ops.matmul(covariance, kernel), axis=-2)
 
 
+def _same_margins(length, size, stride):
+    """Zeros before and behind an axis for the padding `same`."""
+    missing = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return [missing // 2, missing - missing // 2]
+
+
 class _BatchNormWeights(keras.layers.Layer):
     """Scale, offset and moving statistics of a batch norm over weights of the given shape."""
 
@@ -75,26 +82,31 @@ class ConvBatchNorm(_BatchNormWeights):
     Args:
         filters: output channels.
         kernel_size: one size per spatial axis.
+        strides: of all spatial axes.
         padding: `same` or `valid`.
+        groups: that input and output channels are cut into, each output group from its input group alone.
         use_bias: a bias before batch norm changes nothing but the parameter count, which published models state.
         momentum, epsilon: of the batch norm.
     """
 
-    def __init__(self, filters, kernel_size, padding="same", use_bias=True, **kwargs):
+    def __init__(self, filters, kernel_size, strides=1, padding="same", groups=1, use_bias=True, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = tuple(kernel_size)
+        self.strides = strides
         self.padding = padding
+        self.groups = groups
         self.use_bias = use_bias
 
     def build(self, input_shape):
         # Sequences are worked on as images of height 1: the fused kernels take images alone.
         self._image_kernel_size = self.kernel_size if len(self.kernel_size) == 2 else (1, *self.kernel_size)
-        shape = (*self._image_kernel_size, input_shape[-1], self.filters)
+        self._image_strides = (self.strides,) * 2 if len(self.kernel_size) == 2 else (1, self.strides)
+        shape = (*self._image_kernel_size, input_shape[-1] // self.groups, self.filters)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros") if self.use_bias else None
         self._add_norm_weights((self.filters,))
-        self._by_input_statistics = 4 * math.prod(shape[:-1]) <= self.filters
+        self._by_input_statistics = 4 * self.groups * math.prod(shape[:-1]) <= self.filters
 
     def call(self, x, training=False):
         if len(self.kernel_size) == 2:
@@ -105,14 +117,25 @@ class ConvBatchNorm(_BatchNormWeights):
         if not (training and self.trainable):
             return self._affine_convolution(image, self.moving_mean - self._bias(), self.moving_variance)
         if self._by_input_statistics:
-            kernel = ops.reshape(ops.cast(self.kernel, "float32"), (-1, self.filters))
+            kernel = ops.reshape(ops.cast(self.dense_kernel(), "float32"), (-1, self.filters))
             mean, variance = _output_moments(*_covariance(self._patches(image)), kernel)
             y = self._affine_convolution(image, mean, variance)
         else:
-            y = ops.conv(image, self.kernel, padding=self.padding)
+            y = ops.conv(image, self.dense_kernel(), strides=self._image_strides, padding=self.padding)
             y, mean, variance = _fused_batch_norm(y, self.gamma, self._offset(), self.epsilon)
         self._update_moving(mean + self._bias(), variance)
         return y
+
+    def dense_kernel(self):
+        """The kernel as an ungrouped convolution has it, zeros between the groups.
+
+        Keras has TensorFlow's grouped convolutions compiled by XLA, which no exported model should need to run.
+        """
+        if self.groups == 1:
+            return self.kernel
+        inputs, outputs = self.kernel.shape[2], self.filters // self.groups
+        same_group = np.kron(np.eye(self.groups), np.ones((inputs, outputs)))
+        return ops.tile(self.kernel, (1, 1, self.groups, 1)) * ops.cast(same_group, self.kernel.dtype)
 
     def _bias(self):
         return 0.0 if self.bias is None else ops.cast(self.bias, "float32")
@@ -126,26 +149,26 @@ class ConvBatchNorm(_BatchNormWeights):
     def _affine_convolution(self, image, mean, variance):
         """Batch norm with the given statistics of the convolution (bias left out), folded into its kernel."""
         factor = self.gamma * ops.rsqrt(variance + self.epsilon)
-        kernel = ops.cast(self.kernel * ops.cast(factor, self.kernel.dtype), image.dtype)
-        return ops.conv(image, kernel, padding=self.padding) + ops.cast(self._offset() - mean * factor, image.dtype)
+        kernel = ops.cast(self.dense_kernel() * ops.cast(factor, self.kernel.dtype), image.dtype)
+        y = ops.conv(image, kernel, strides=self._image_strides, padding=self.padding)
+        return y + ops.cast(self._offset() - mean * factor, image.dtype)
 
     def _patches(self, image):
         """All input patches [batch, height, width, kernel positions * channels], ordered as the kernel's weights."""
-        height, width = self._image_kernel_size
         if self.padding == "same":
-            margins = [[(size - 1) // 2, size // 2] for size in (height, width)]
-            image = ops.pad(image, [[0, 0], *margins, [0, 0]])
+            sizes = zip(image.shape[1:3], self._image_kernel_size, self._image_strides, strict=True)
+            image = ops.pad(image, [[0, 0], *(_same_margins(*one) for one in sizes), [0, 0]])
+        (height, width), (down, right) = self._image_kernel_size, self._image_strides
         rows, columns = image.shape[1] - height + 1, image.shape[2] - width + 1
-        shifted = [image[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)]
+        shifted = [image[:, i : i + rows : down, j : j + columns : right] for i in range(height) for j in range(width)]
         return shifted[0] if len(shifted) == 1 else ops.concatenate(shifted, axis=-1)
 
     def compute_output_shape(self, input_shape):
-        spatial = input_shape[1:-1]
-        if self.padding == "valid":
-            spatial = [
-                None if length is None else length - size + 1
-                for length, size in zip(spatial, self.kernel_size, strict=True)
-            ]
+        lost = [size - 1 if self.padding == "valid" else 0 for size in self.kernel_size]
+        spatial = [
+            None if length is None else -(-(length - less) // self.strides)
+            for length, less in zip(input_shape[1:-1], lost, strict=True)
+        ]
         return (input_shape[0], *spatial, self.filters)
 
     def get_config(self):
@@ -153,7 +176,9 @@ class ConvBatchNorm(_BatchNormWeights):
             **super().get_config(),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
+            "strides": self.strides,
             "padding": self.padding,
+            "groups": self.groups,
             "use_bias": self.use_bias,
         }
 
@@ -214,15 +239,16 @@ class GatedActivation(keras.layers.Layer):
 class SkipSum(_BatchNormWeights):
     """Sum of the skip outputs of all residual layers: each a 1x1 convolution without bias and a batch norm.
 
-    Input: list of [batch, frames, channels], one a residual layer. Output: [batch, frames, filters] in training and
-    [batch, 1, filters], the last frame alone, at inference. The batch statistics of every skip output follow from
-    the mean and covariance of its input, so that all of them together are one matrix product; the many times wider
-    skip outputs never exist.
+    Input: list of [batch, frames, channels], one a residual layer. Output: [batch, frames, filters]; at inference
+    [batch, 1, filters], the last frame alone, unless `every_frame` is asked for. The batch statistics of every skip
+    output follow from the mean and covariance of its input, so that all of them together are one matrix product; the
+    many times wider skip outputs never exist.
     """
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters, every_frame=False, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
+        self.every_frame = every_frame
 
     def build(self, input_shape):
         layers, channels = len(input_shape), input_shape[0][-1]
@@ -239,7 +265,7 @@ class SkipSum(_BatchNormWeights):
             means, covariances = (ops.stack(part) for part in zip(*moments, strict=True))
             mean, variance = _output_moments(means, covariances, self.kernel)
             self._update_moving(mean, variance)
-        elif not training:
+        elif not (training or self.every_frame):
             inputs = [x[:, -1:] for x in inputs]
         return self._normalised_sum(ops.concatenate(inputs, axis=-1), mean, variance)
 
@@ -253,7 +279,7 @@ class SkipSum(_BatchNormWeights):
         return (*input_shape[0][:-1], self.filters)
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters}
+        return {**super().get_config(), "filters": self.filters, "every_frame": self.every_frame}
 
 
 @keras.saving.register_keras_serializable("genre_tagger")

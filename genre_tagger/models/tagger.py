@@ -9,10 +9,14 @@ from genre_tagger.config import Config, HeadConfig, ModelConfig
 from genre_tagger.errors import UserError
 from genre_tagger.frontend import LogMelSpectrogram
 from genre_tagger.models.cnn import cnn_branch
+from genre_tagger.models.crnn import crnn_branch
+from genre_tagger.models.layers import EPSILON
 from genre_tagger.models.musicnn import musicnn
+from genre_tagger.models.short_chunk import short_chunk_branch
 from genre_tagger.models.wavenet import cascade, wavenet
 
-BRANCHES = ("wavenet", "cnn", "musicnn")  # sections of the configuration, each with an output_width
+# Sections of the configuration, each with an output_width.
+BRANCHES = ("wavenet", "cnn", "crnn", "short_chunk", "musicnn")
 OUTPUT_NAME = "probabilities"
 
 
@@ -27,7 +31,7 @@ def build_tagger(config: Config, num_tags: int) -> keras.Model:
     waveform = keras.Input((config.window_samples,), name="waveform")
     log_mel = frontend_layer(config)(waveform)
     merged = _merge(_branches(log_mel, config.model), config.model)
-    probabilities = _head(merged, config.model.head, num_tags)
+    probabilities = _head(merged, config.model.head, config.model.batch_norm_momentum, num_tags)
     return keras.Model(waveform, probabilities, name="tagger")
 
 
@@ -56,6 +60,10 @@ def _branches(log_mel, model: ModelConfig) -> list:
         branches.append(wavenet(x, model.wavenet, model.batch_norm_momentum))
     if model.cnn is not None:
         branches.append(cnn_branch(log_mel, model.cnn, model.batch_norm_momentum))
+    if model.crnn is not None:
+        branches.append(crnn_branch(log_mel, model.crnn, model.batch_norm_momentum))
+    if model.short_chunk is not None:
+        branches.append(short_chunk_branch(log_mel, model.short_chunk, model.batch_norm_momentum))
     if model.musicnn is not None:
         branches.append(musicnn(log_mel, model.musicnn, model.batch_norm_momentum))
     return branches
@@ -67,11 +75,19 @@ def _merge(branches: list, model: ModelConfig):
     return (layers.Concatenate if model.merge == "concat" else layers.Add)(name="merge")(branches)
 
 
-def _head(x, head: HeadConfig, num_tags: int):
+def _head(x, head: HeadConfig, momentum: float, num_tags: int):
     for number, width in enumerate(head.widths, start=1):
-        x = layers.Dense(width, activation=head.activation, name=f"head_dense{number}")(x)
+        x = _head_dense(x, width, head, momentum, f"head_dense{number}")
         x = layers.Dropout(head.dropout, name=f"head_dropout{number}")(x)
     return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name=OUTPUT_NAME)(x)
+
+
+def _head_dense(x, width, head, momentum, name):
+    if not head.batch_norm:
+        return layers.Dense(width, activation=head.activation, name=name)(x)
+    x = layers.Dense(width, name=name)(x)
+    x = layers.BatchNormalization(momentum=momentum, epsilon=EPSILON, name=f"{name}_norm")(x)
+    return layers.Activation(head.activation, name=f"{name}_activation")(x)
 
 
 def _check(config: Config) -> None:
