@@ -43,6 +43,8 @@ def model_card(
     sections = {"Takes and gives": _interface(config, tags, is_onnx)}
     if origin:
         sections["Origin of the weights"] = _origin(origin)
+    if init := data.get("init"):
+        sections["Started from"] = _started_from(init)
     if metrics:
         sections["Evaluation data" if origin else "Training data"] = _data(data, licence)
     elif licence:
@@ -75,6 +77,15 @@ def _interface(config: Config, tags: tuple[str, ...], is_onnx: bool) -> str:
 def _origin(origin: Mapping[str, str]) -> str:
     facts = {name: value for name, value in origin.items() if name != "notice"}
     return f"{_items(*(f'{name}: {value}' for name, value in facts.items()))}\n\n{origin['notice']}"
+
+
+def _started_from(init: Mapping[str, Any]) -> str:
+    """The run whose weights training began with, and what that one began with in its turn."""
+    trained = "imported" if "origin" in init else f"trained on {init['source']['source']}"
+    protocol = f", protocol {init['protocol']}" if "protocol" in init else ""
+    text = _items(f"the run {init['run']}, {trained}{protocol}")
+    texts = [text, *([_origin(init["origin"])] if "origin" in init else [])]
+    return "\n\n".join([*texts, *([_started_from(init["init"])] if "init" in init else [])])
 
 
 def _data(data: Mapping[str, Any], licence: str | None) -> str:

@@ -162,7 +162,7 @@ def _members(options: ComparisonOptions, directory: ComparisonDirectory) -> list
         for name, preset in zip(names, options.presets, strict=True)
     ]
     for member in members[: len(names)]:
-        check_model(member.config)
+        check_model(member.config, member.run)
     return members
 
 

@@ -27,7 +27,7 @@ from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
 from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data, write_text
 from genre_tagger.training.fit import device_names, fit
-from genre_tagger.training.transfer import check_init, freeze
+from genre_tagger.training.transfer import check_start, origin_of
 
 Say = Callable[[str], None]
 # By its title, and whether it counts bytes; called with how many are done, and of how many.
@@ -117,15 +117,16 @@ def train(
         UserError: whatever the user can mend; nothing that was finished is lost.
     """
     check_run(run_path, config)
-    check_model(config)
+    check_model(config, RunDirectory(run_path))
     opened = open_data(options, config, data, stream=stream, workers=workers, say=say, progress=progress)
     return train_and_evaluate(run_path, config, opened, say)
 
 
-def check_model(config: Config) -> None:
+def check_model(config: Config, run: RunDirectory) -> None:
     """Raises UserError for what no training could begin with, before anything long does."""
-    freeze(build_tagger(config, num_tags=1), config.training.freeze)
-    check_init(config)
+    model = build_tagger(config, num_tags=1)
+    if not run.checkpoint.exists():  # else it goes on from there, wherever it started from
+        check_start(model, config)
 
 
 def train_and_evaluate(run_path: Path, config: Config, opened: OpenedData, say: Say) -> TrainingResult:
@@ -187,7 +188,10 @@ def train_run(
         UserError: whatever the user can mend; DivergedError among them.
     """
     devices = device_names()
-    run = create_run(run_path, config, opened.record, opened.dataset.tags, devices)
+    record = opened.record
+    if config.training.init is not None and not RunDirectory(run_path).config.exists():
+        record = {**record, "init": origin_of(Path(config.training.init))}
+    run = create_run(run_path, config, record, opened.dataset.tags, devices)
     say(f"training on {', '.join(devices)} into {run.path}")
     with storage_errors(run.path), _decoding_errors(opened.record["stream"]):
         if opened.rejected is not None:

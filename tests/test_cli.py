@@ -115,6 +115,16 @@ def test_training_starts_from_another_run_with_its_configuration(trained, tmp_pa
     pairs = [(layer.weights, after.get_layer(layer.name).weights) for layer in before.layers if layer.weights]
     same = [all(np.array_equal(*pair) for pair in zip(*weights, strict=True)) for weights in pairs]
     assert same[:3] == [True] * 3 and not any(same[3:])
+    assert "frozen: " in output
+    record = json.loads((tmp_path / "again" / "data.json").read_text())
+    assert record["init"]["run"] == str(path) and record["init"]["source"]["source"] == "folder"
+    shutil.rmtree(path.parent / "moved", ignore_errors=True)
+    path.rename(path.parent / "moved")
+    try:  # what has begun needs the other run no more
+        config = ["--config", tmp_path / "again" / "config.yaml"]
+        assert "starting from" not in run("train", "folder", *places, *config)
+    finally:
+        (path.parent / "moved").rename(path)
 
 
 def test_probe_reports_a_linear_head_on_other_data(trained, shared_music_folder):
@@ -239,7 +249,7 @@ def test_prepare_lists_what_it_rejects(in_folder, music_folder):
         ),
         (["train", "--init", "nowhere"], r"nowhere: not a run directory"),
         (["train", "--init", "nowhere", "--preset", "small"], r"nowhere: not a run directory"),
-        (["train", "--freeze", "2"], r"--freeze: goes with --init RUN"),
+        (["train", "--freeze", "2"], r"--freeze 2: goes with --init RUN"),
         (["probe", "nowhere", "demo"], r"nowhere: not a run directory"),
         (["evaluate", "run", "--split", "test"], r"--split: goes with --predictions"),
         (["evaluate"], r"expected either a run directory or --predictions"),

@@ -15,6 +15,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.files import replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory, write_text
+from genre_tagger.training.transfer import check_start
 from genre_tagger.tuning.cluster import Cluster, join, serve
 from genre_tagger.tuning.directory import Search, SearchDirectory, check_search, create_search, working_in
 from genre_tagger.tuning.hparams import write_hparams
@@ -199,7 +200,7 @@ def _check(options: TuningOptions, config: Config) -> None:
     ):
         if name not in known:
             raise UserError(f"{flag}: found {name!r}, expected one of {', '.join(known)}")
-    build_tagger(config, num_tags=1)  # a configuration that does not fit together would fail every trial
+    check_start(build_tagger(config, num_tags=1), config)  # what does not fit together would fail every trial
 
 
 def data_opener(sources: DataOptions, say: Say, progress: ProgressBar) -> Callable[[Config], OpenedData]:

@@ -20,6 +20,7 @@ from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import create_run, write_text
 from genre_tagger.training.callbacks import DivergedError, best_epoch
 from genre_tagger.training.fit import device_names
+from genre_tagger.training.transfer import check_start
 from genre_tagger.tuning.directory import working_in
 from genre_tagger.tuning.size import count_flops, count_parameters, inference_graph, inference_ms
 from genre_tagger.tuning.space import config_with
@@ -150,6 +151,7 @@ class TrialRunner:
         keras.config.set_dtype_policy(config.training.precision)
         with _refusals():
             model = build_tagger(config, num_tags)
+            check_start(model, config)
         graph = inference_graph(model)
         facts.update(parameters=count_parameters(model), flops=count_flops(graph))
         for name, limit in asdict(self.limits).items():

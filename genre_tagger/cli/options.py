@@ -57,7 +57,9 @@ def configuration(
     if init and not (preset or file):
         from genre_tagger.run import open_run
 
-        return load_config(path=open_run(init)[0].config, overrides=overrides or ()), init.resolve().name
+        of_its_own = ["training.init=null", "training.freeze=0"]  # what that run itself may have started from
+        overrides = [*of_its_own, *(overrides or ())]
+        return load_config(path=open_run(init)[0].config, overrides=overrides), init.resolve().name
     preset = preset or (None if file else "small")
     return load_config(preset, file, overrides or ()), preset or file.stem
 

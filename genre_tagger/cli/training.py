@@ -90,11 +90,14 @@ def train(
     """Train a tagger from raw audio and report its ROC-AUC. Killed, the same command goes on from the last epoch."""
     from genre_tagger import console
 
-    short = {"training.epochs": epochs, "seed": seed, "training.precision": precision, "training.jit": jit}
-    if init:
-        short |= {"training.init": json.dumps(str(init.resolve())), "training.freeze": freeze or 0}
-    elif freeze:
-        raise UserError("--freeze: goes with --init RUN")
+    short = {
+        "training.epochs": epochs,
+        "seed": seed,
+        "training.precision": precision,
+        "training.jit": jit,
+        "training.init": init and json.dumps(str(init.resolve())),
+        "training.freeze": freeze,
+    }
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     resolved, name = configuration(preset, config, overrides, init)
     options = source_options(source, root, table, split, group, mirror, songs, data_seed)

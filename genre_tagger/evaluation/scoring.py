@@ -39,7 +39,7 @@ class _Pool:
     def __init__(self, clips: int, tags: int, pooling: str):
         self._add_to = np.add if pooling == "mean" else np.maximum
         self._pooling = pooling
-        self._totals = np.zeros((clips, tags), np.float64)
+        self._totals = np.full((clips, tags), 0.0 if pooling == "mean" else -np.inf)
         self._windows = np.zeros(clips, np.int64)
 
     def add(self, rows: np.ndarray, scores: np.ndarray) -> None:

@@ -9,15 +9,15 @@ from genre_tagger.models.layers import EPSILON, ConvBatchNorm
 SQUEEZE = 16  # channels a squeezed one of squeeze-and-excitation
 
 
-def image_of(log_mel, name: str):
+def image_of(log_mel, name: str, dtype: str | None = None):
     """The spectrogram as an image of one channel: log-mel [batch, frames, mels] -> [batch, mels, frames, 1]."""
-    x = layers.Permute((2, 1), name=f"{name}_image")(log_mel)
-    return layers.Reshape((*x.shape[1:], 1), name=f"{name}_channel")(x)
+    x = layers.Permute((2, 1), dtype=dtype, name=f"{name}_image")(log_mel)
+    return layers.Reshape((*x.shape[1:], 1), dtype=dtype, name=f"{name}_channel")(x)
 
 
 def normalised_image_of(log_mel, momentum: float, name: str):
     """The same, batch-normalised as a whole: one scale and one offset for all levels, which are decibels."""
-    x = image_of(log_mel, name)
+    x = image_of(log_mel, name, dtype="float32")  # half floats would round the decibels before they are scaled
     return layers.BatchNormalization(momentum=momentum, epsilon=EPSILON, dtype="float32", name=f"{name}_norm")(x)
 
 

@@ -43,6 +43,10 @@ def _convolution(x, config, kernels, momentum, name):
 
 def _check(config: CnnConfig) -> None:
     check_blocks(config, "model.cnn")
+    if config.block == "resnext" and config.squeeze_excite is not None:
+        raise UserError(
+            f"config key 'model.cnn.squeeze_excite': found {config.squeeze_excite!r}, expected none with block: resnext"
+        )
     if config.block == "resnext" and any(kernels % (2 * config.cardinality) for kernels in config.kernels):
         raise UserError(
             f"config key 'model.cnn.kernels': found {list(config.kernels)}, expected multiples of "

@@ -12,8 +12,8 @@ def crnn_branch(log_mel, config: CrnnConfig, momentum: float):
     """Adds the CRNN of arXiv 1609.04243: log-mel [batch, frames, mels] -> [batch, output_width].
 
     Each block is convolution, batch norm, activation, max pooling, dropout; gated recurrent layers read the steps that
-    are left, and the last one's last state is the output. Time is filled at both ends up to whole steps, as the
-    authors do (1,366 frames to 1,440: 15 steps); the pools along mels are capped at the bands left.
+    are left, and the last one's last state is the output. Time is filled at both ends up to whole steps
+    (1,366 frames to 1,440: 15 steps), behind the input's batch norm; the pools along mels are capped at the bands left.
     """
     check_blocks(config, "model.crnn")
     x = normalised_image_of(log_mel, momentum, "crnn")

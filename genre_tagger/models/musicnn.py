@@ -20,8 +20,8 @@ def musicnn(log_mel, config: MusicnnConfig, momentum: float):
         UserError: too few mel bands for its filters.
     """
     _check_bands(log_mel.shape[2])
-    image = layers.Reshape((*log_mel.shape[1:], 1), name="musicnn_image")(log_mel)
-    image = layers.BatchNormalization(momentum=momentum, name="musicnn_input_norm")(image)
+    image = layers.Reshape((*log_mel.shape[1:], 1), dtype="float32", name="musicnn_image")(log_mel)
+    image = layers.BatchNormalization(momentum=momentum, dtype="float32", name="musicnn_input_norm")(image)
     x = layers.Concatenate(name="musicnn_frontend")(_frontend(image, config, momentum))
     x = layers.Concatenate(name="musicnn_midend")(_midend(x, config, momentum))
     pooled = [

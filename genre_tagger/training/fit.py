@@ -83,7 +83,7 @@ def _begin(
     if run.checkpoint.exists():
         return load_state(run.checkpoint, model)
     if config.training.init is not None:
-        say(start_from(Path(config.training.init), model, tags))
+        say(start_from(Path(config.training.init), model, config, tags))
     return []
 
 

@@ -9,9 +9,10 @@ import pytest
 from genre_tagger.config import load_config
 from genre_tagger.errors import UserError
 from genre_tagger.models.tagger import build_tagger, load_tagger
-from genre_tagger.run import RunDirectory, create_run
+from genre_tagger.run import create_run
 from genre_tagger.training.callbacks import save_model
-from genre_tagger.training.transfer import check_init, freeze, start_from
+from genre_tagger.training.fit import compiled_tagger
+from genre_tagger.training.transfer import check_start, freeze, start_from
 
 TINY = [
     "window.seconds=0.5",
@@ -43,7 +44,7 @@ def source(tmp_path_factory):
 
 def test_same_layers_are_taken_and_tags_go_by_name(source):
     model = build_tagger(tiny(), 3)
-    said = start_from(source.path, model, ("slow", "piano", "drums"))
+    said = start_from(source.path, model, tiny(), ("slow", "piano", "drums"))
     theirs = load_tagger(source.model)
     for layer in model.layers[:-1]:
         for ours, other in zip(layer.get_weights(), theirs.get_layer(layer.name).get_weights(), strict=True):
@@ -56,18 +57,22 @@ def test_same_layers_are_taken_and_tags_go_by_name(source):
 
 
 def test_layers_of_another_width_begin_anew_and_are_named(source):
-    model = build_tagger(tiny("model.head.widths=[6]"), 3)
+    config = tiny("model.head.widths=[6]")
+    model = build_tagger(config, 3)
     before = model.get_layer("head_dense1").get_weights()[0]
-    said = start_from(source.path, model, TAGS)
+    said = start_from(source.path, model, config, TAGS)
     np.testing.assert_array_equal(model.get_layer("head_dense1").get_weights()[0], before)
     assert said.endswith("the output of 0 of 3 tags; new: head_dense1")
 
 
-def test_a_frozen_layer_keeps_weights_and_statistics_and_the_rest_learns():
-    model = build_tagger(tiny("training.freeze=5"), 2)
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_frozen_layer_keeps_weights_and_statistics_and_the_rest_learns(precision):
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = compiled_tagger(tiny("training.freeze=5", "training.init=run"), [True, True], steps=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
     weighted = [layer for layer in model.layers if layer.weights]
-    freeze(model, 5)
-    model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
     before = [[np.array(weight) for weight in layer.weights] for layer in weighted]
     model.train_on_batch(np.random.randn(4, 6000).astype("float32"), np.array([[0, 1], [1, 0], [0, 0], [1, 1]]))
     changed = [
@@ -89,22 +94,31 @@ def test_a_frozen_model_answers_in_training_as_at_inference():
 def test_freezing_everything_is_refused():
     model = build_tagger(tiny(), 2)
     count = sum(bool(layer.weights) for layer in model.layers)
-    with pytest.raises(UserError, match=f"--freeze {count}: the model has {count} layers .* expected {count - 1}"):
+    with pytest.raises(UserError, match=f"--freeze {count}: the model has {count - 1} layers .* before its output"):
         freeze(model, count)
 
 
-def test_other_features_are_refused(source):
-    with pytest.raises(UserError, match=r"frontend\.n_mels is 96 there, 64 here"):
-        check_init(tiny("frontend.n_mels=64", f"training.init={json.dumps(str(source.path))}"))
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["frontend.top_db=60"], r"frontend\.top_db is 80\.0 there, 60\.0 here"),
+        # Other frames: the cascade's channels, so that it begins anew, which nobody wants frozen.
+        (["window.seconds=0.6", "training.freeze=9"], "--freeze 9: layer 'cascade_input' begins anew"),
+        (["model.cnn.kernels=[6, 6]", "model.wavenet=none", "model.cnn.output_width=8"], "no layer in common"),
+    ],
+)
+def test_what_nothing_could_start_from_is_refused(source, overrides, expected):
+    config = tiny(*overrides, f"training.init={json.dumps(str(source.path))}")
+    with pytest.raises(UserError, match=expected):
+        check_start(build_tagger(config, 1), config)
+
+
+def test_frozen_layers_need_a_run(source):
+    with pytest.raises(UserError, match="--freeze 2: goes with --init RUN"):
+        check_start(build_tagger(tiny(), 1), tiny("training.freeze=2"))
 
 
 def test_a_missing_run_is_refused(tmp_path):
+    config = tiny(f"training.init={json.dumps(str(tmp_path))}")
     with pytest.raises(UserError, match="not a run directory"):
-        check_init(tiny(f"training.init={json.dumps(str(tmp_path))}"))
-
-
-def test_a_model_without_a_common_layer_is_refused(source):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="other"), keras.layers.Dense(3)])
-    model.layers[-1].name = "probabilities"
-    with pytest.raises(UserError, match="no layer in common"):
-        start_from(RunDirectory(source.path).path, model, TAGS)
+        check_start(build_tagger(config, 1), config)
