@@ -170,10 +170,6 @@ def open_data(
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
-    if not dataset.splits["valid"].two_sided.any():
-        raise UserError(
-            "split 'valid': no tag has both positives and negatives there, so no epoch could be called best"
-        )
     record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
     record["protocol"] = dataset.protocol
     return OpenedData(dataset, record, rejected)
@@ -187,6 +183,10 @@ def train_run(
     Raises:
         UserError: whatever the user can mend; DivergedError among them.
     """
+    if not opened.dataset.splits["valid"].two_sided.any():
+        raise UserError(
+            "split 'valid': no tag has both positives and negatives there, so no epoch could be called best"
+        )
     devices = device_names()
     record = opened.record
     if config.training.init is not None and not RunDirectory(run_path).config.exists():
@@ -223,6 +223,8 @@ def evaluate(
     check_backend()
     run, config = open_run(run_path)
     if options is not None:
+        if "origin" not in read_data(run):
+            raise UserError(f"{run.path}: is evaluated on what it was trained on; expected no SOURCE behind it")
         opened = open_data(options, config, data, stream=False, workers=workers, say=_say_nothing, progress=progress)
         _give_data(run, opened)
     dataset = dataset_of_run(run, config, workers, progress)

@@ -27,7 +27,7 @@ def seeded() -> Iterator[None]:
 
 @pytest.fixture
 def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
-    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
+    """Runs a command that must end in one line on standard error and exit code 2; returns it without its beginning."""
 
     def run(*arguments: object) -> str:
         from genre_tagger.cli import main
@@ -38,7 +38,7 @@ def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> C
         assert ending.value.code == 2
         (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
         assert line.startswith("genre-tagger: ")
-        return line
+        return line.removeprefix("genre-tagger: ")
 
     return run
 

@@ -106,6 +106,11 @@ def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(train
     assert all(tag in table for tag in report["tags"])
 
 
+def test_a_trained_run_is_evaluated_on_its_own_data_alone(trained, failure):
+    line = failure("evaluate", trained[0], "folder", "--root", "nowhere")
+    assert "is evaluated on what it was trained on; expected no SOURCE" in line
+
+
 def test_training_starts_from_another_run_with_its_configuration(trained, tmp_path, shared_music_folder):
     path, _ = trained
     places = ["--root", shared_music_folder, "--data", path.parent / "data", "--run", tmp_path / "again"]

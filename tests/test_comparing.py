@@ -1,7 +1,5 @@
 """The command `compare`: a small comparison, interrupted and gone on with; a failing run; every mistake in one line."""
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from genre_tagger import comparing
-from genre_tagger.cli import app, main
+from genre_tagger.cli import app
 from genre_tagger.run import RunDirectory
 from genre_tagger.training.callbacks import BudgetError, DivergedError
 
@@ -50,15 +48,6 @@ def arguments(work, root, names, *more):
     presets = ",".join(str(work / f"{name}.yaml") if name in PRESETS else name for name in names)
     places = ["--root", root, "--data", work / "data", "--run", work / "comparison", "--workers", 1]
     return [str(part) for part in ("compare", "folder", "--presets", presets, *places, *more)]
-
-
-def failure(monkeypatch, capsys, *command):
-    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
-    monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, command)])
-    with pytest.raises(SystemExit) as ending:
-        main()
-    assert ending.value.code == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
 BUDGET = ("--seeds", 2, "--epochs", 2, "--reach", 0.0)
@@ -171,15 +160,15 @@ def test_the_same_command_trains_and_measures_nothing_again(compared, work, shar
         (("one", "crnn_baseline"), ("--set", "model.cnn=none"), "expected a branch"),
     ],
 )
-def test_mistakes_are_one_line(compared, work, shared_music_folder, monkeypatch, capsys, names, more, expected):
-    line = failure(monkeypatch, capsys, *arguments(work, shared_music_folder, names, *BUDGET, *more))
+def test_mistakes_are_one_line(compared, work, shared_music_folder, names, more, expected, failure):
+    line = failure(*arguments(work, shared_music_folder, names, *BUDGET, *more))
     assert expected in line, line
 
 
-def test_no_budget_and_a_directory_of_something_else(work, shared_music_folder, monkeypatch, capsys):
+def test_no_budget_and_a_directory_of_something_else(work, shared_music_folder, failure):
     command = arguments(work, shared_music_folder, ("one", "crnn_baseline"))
-    assert "expected --epochs or --minutes, found neither" in failure(monkeypatch, capsys, *command)
-    line = failure(monkeypatch, capsys, *command, "--epochs", 1, "--run", shared_music_folder)
+    assert "expected --epochs or --minutes, found neither" in failure(*command)
+    line = failure(*command, "--epochs", 1, "--run", shared_music_folder)
     assert "found a directory with 'a1.wav' in it and no comparison" in line
     assert not (shared_music_folder / ".lock").exists()
 
@@ -192,9 +181,9 @@ def one_tag(tmp_path_factory, shared_music_folder):
     return table
 
 
-def test_other_data_is_refused(compared, work, shared_music_folder, one_tag, monkeypatch, capsys):
+def test_other_data_is_refused(compared, work, shared_music_folder, one_tag, failure):
     command = arguments(work, shared_music_folder, ("one", "crnn_baseline"), *BUDGET, "--table", one_tag)
-    assert "one-0: holds a run on other data" in failure(monkeypatch, capsys, *command)
+    assert "one-0: holds a run on other data" in failure(*command)
 
 
 def failing(monkeypatch, name, error):
@@ -227,22 +216,22 @@ def test_minutes_one_tag_and_a_run_that_diverges(work, shared_music_folder, one_
     assert (np.diff(rates, prepend=1e-3) < 0).all()
 
 
-def test_minutes_too_few_for_an_epoch_name_the_preset(work, shared_music_folder, monkeypatch, capsys, tmp_path):
+def test_minutes_too_few_for_an_epoch_name_the_preset(work, shared_music_folder, monkeypatch, tmp_path, failure):
     failing(monkeypatch, "one", BudgetError("its first epoch alone took 9.0 s"))
     monkeypatch.setattr(comparing, "_cost", lambda *_: {})
     more = ["--minutes", 0.1, "--run", tmp_path / "comparison"]
-    line = failure(monkeypatch, capsys, *arguments(work, shared_music_folder, ("one", "crnn_baseline"), *more))
+    line = failure(*arguments(work, shared_music_folder, ("one", "crnn_baseline"), *more))
     assert line.endswith("--minutes: too few for one epoch of 'one': its first epoch alone took 9.0 s")
     assert not list((tmp_path / "comparison/runs").rglob("*.*"))
 
 
-def test_a_comparison_of_which_every_run_fails_says_why(work, shared_music_folder, monkeypatch, capsys, tmp_path):
+def test_a_comparison_of_which_every_run_fails_says_why(work, shared_music_folder, monkeypatch, tmp_path, failure):
     failing(monkeypatch, "", DivergedError("the loss is nan"))
     monkeypatch.setattr(comparing, "_cost", lambda *_: {})
     more = ["--seeds", 1, "--epochs", 2, "--run", tmp_path / "comparison"]
     command = arguments(work, shared_music_folder, ("one", "wild"), *more)
     for seeds in (1, 1, 2):  # what failed is read, and seeds may be added
-        line = failure(monkeypatch, capsys, *command, "--seeds", seeds)
+        line = failure(*command, "--seeds", seeds)
         assert f"none of {2 * seeds} runs was completed, for example: the loss is nan" in line
-    line = failure(monkeypatch, capsys, *command)
+    line = failure(*command)
     assert "holds another comparison, with the run one-1" in line

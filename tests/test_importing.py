@@ -17,7 +17,7 @@ import tensorflow as tf
 from typer.testing import CliRunner
 
 from genre_tagger import importing, musicnn_weights
-from genre_tagger.cli import app, main
+from genre_tagger.cli import app
 from genre_tagger.config import load_config
 from genre_tagger.data.clips import read_tags
 from genre_tagger.data.magnatagatune.tags import STANDARD_TAGS
@@ -106,17 +106,6 @@ def log_mel_patches(waveform):
 
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def failure(monkeypatch, capsys, *arguments):
-    """Runs a command that must end in one line on standard error and exit code 2; returns the line."""
-    monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ending:
-        main()
-    assert ending.value.code == 2
-    line = capsys.readouterr().err.strip().splitlines()[-1]  # progress bars come before
-    assert line.startswith("genre-tagger: ")
-    return line.removeprefix("genre-tagger: ")
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +212,7 @@ def test_tagging_and_the_served_model_take_the_same_patches_as_musicnn(imported,
     np.testing.assert_allclose(np.mean(windows, axis=0), expected, atol=1e-3)
 
 
-def test_export_without_an_evaluation_says_so(imported, tmp_path, monkeypatch, capsys):
+def test_export_without_an_evaluation_says_so(imported, tmp_path, monkeypatch, failure):
     monkeypatch.setattr("genre_tagger.exporting.write_savedmodel", lambda folder, served, texts: write(folder, texts))
     monkeypatch.setattr("genre_tagger.exporting.write_warmup", lambda *_: None)
 
@@ -248,14 +237,14 @@ def test_export_without_an_evaluation_says_so(imported, tmp_path, monkeypatch, c
     for words in stated:
         assert words in card, words
     assert "the best epoch" not in card and "Evaluation data" not in card
-    line = failure(monkeypatch, capsys, "export", imported[0], tmp_path / "other", "--objective", "best")
+    line = failure("export", imported[0], tmp_path / "other", "--objective", "best")
     assert line.startswith("--objective: found 'best'")
 
 
 @pytest.mark.slow
-def test_evaluation_on_given_data(imported, shared_music_folder, tmp_path, monkeypatch, capsys):
+def test_evaluation_on_given_data(imported, shared_music_folder, tmp_path, failure):
     run = shutil.copytree(imported[0], tmp_path / "run")
-    line = failure(monkeypatch, capsys, "evaluate", run)
+    line = failure("evaluate", run)
     assert "imported, so without data of its own" in line and f"genre-tagger evaluate {run} SOURCE" in line
     places = ["--root", shared_music_folder, "--data", tmp_path / "data"]
     result = invoke("evaluate", run, "folder", *places, "--json")
@@ -266,14 +255,14 @@ def test_evaluation_on_given_data(imported, shared_music_folder, tmp_path, monke
     record = json.loads((run / "data.json").read_text())
     assert (record["origin"]["licence"], record["source"]["source"]) == ("ISC", "folder")
     assert ExportedRun.open(run, "f1").thresholds.are_chosen
-    line = failure(monkeypatch, capsys, "train", "folder", *places, "--preset", "musicnn", "--run", run)
+    line = failure("train", "folder", *places, "--preset", "musicnn", "--run", run)
     assert "holds imported weights" in line
     (run / "data.json").write_text(json.dumps({**record, "hash": "of other clips"}))
-    assert "has other data than this" in failure(monkeypatch, capsys, "evaluate", run, "folder", *places)
+    assert "has other data than this" in failure("evaluate", run, "folder", *places)
 
 
-def test_options_of_a_source_need_one(imported, monkeypatch, capsys):
-    line = failure(monkeypatch, capsys, "evaluate", imported[0], "--root", "music")
+def test_options_of_a_source_need_one(imported, failure):
+    line = failure("evaluate", imported[0], "--root", "music")
     assert line == "--root: goes with a source behind the run, found none"
 
 
@@ -297,16 +286,16 @@ def wheels(name, wheel, folder):
         ("folder", "no such file, expected musicnn-0.1.0-py3-none-any.whl"),
     ],
 )
-def test_another_file_is_refused(wheel, tmp_path, monkeypatch, capsys, name, expected):
+def test_another_file_is_refused(wheel, tmp_path, name, expected, failure):
     path = wheels(name, wheel, tmp_path)
-    line = failure(monkeypatch, capsys, "import", "musicnn", "--wheel", path, "--run", tmp_path / "runs/musicnn")
+    line = failure("import", "musicnn", "--wheel", path, "--run", tmp_path / "runs/musicnn")
     assert line.startswith(f"--wheel {path}: {expected}")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_failed_download_names_the_other_way(tmp_path, monkeypatch, capsys):
+def test_a_failed_download_names_the_other_way(tmp_path, monkeypatch, failure):
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # pip then asks nobody
-    line = failure(monkeypatch, capsys, "import", "musicnn", "--run", tmp_path / "runs/musicnn")
+    line = failure("import", "musicnn", "--run", tmp_path / "runs/musicnn")
     assert line.startswith("pip cannot download musicnn==0.1.0 (") and line.endswith("give it with --wheel FILE")
     assert not (tmp_path / "runs").exists()
 
@@ -327,23 +316,23 @@ def test_pip_is_asked_for_a_wheel_alone(tmp_path, monkeypatch):
     assert "--no-deps" in command and command[command.index("--only-binary") + 1] == ":all:"
 
 
-def test_an_existing_directory_is_left_alone(imported, wheel, monkeypatch, capsys):
+def test_an_existing_directory_is_left_alone(imported, wheel, failure):
     before = (imported[0] / "model.keras").stat().st_mtime_ns
-    line = failure(monkeypatch, capsys, "import", "musicnn", "--wheel", wheel, "--run", imported[0])
+    line = failure("import", "musicnn", "--wheel", wheel, "--run", imported[0])
     assert line == f"--run {imported[0]}: exists already, expected a directory that does not"
     assert (imported[0] / "model.keras").stat().st_mtime_ns == before
 
 
-def test_a_write_that_fails_leaves_nothing(wheel, tmp_path, monkeypatch, capsys):
+def test_a_write_that_fails_leaves_nothing(wheel, tmp_path, monkeypatch, failure):
     monkeypatch.setattr(musicnn_weights, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setattr(keras.Model, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    line = failure(monkeypatch, capsys, "import", "musicnn", "--wheel", wheel, "--run", tmp_path / "musicnn")
+    line = failure("import", "musicnn", "--wheel", wheel, "--run", tmp_path / "musicnn")
     assert "no space left on its disk" in line
     assert not list(tmp_path.iterdir())
 
 
-def test_another_name_is_refused(monkeypatch, capsys):
-    assert failure(monkeypatch, capsys, "import", "vggish") == "import: found 'vggish', expected musicnn"
+def test_another_name_is_refused(failure):
+    assert failure("import", "vggish") == "import: found 'vggish', expected musicnn"
 
 
 @pytest.mark.skipif(not Path(REAL_WHEEL).is_file(), reason="no wheel of musicnn 0.1.0 in $MUSICNN_WHEEL")

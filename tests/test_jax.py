@@ -18,7 +18,13 @@ TINY = {
     "frontend": {"n_mels": 40},
     "window": {"seconds": 0.5},
     "model": {
-        "cnn": {"kernels": [36, 4], "pools": [[2, 2], [2, 2]], "dropouts": [0, 0], "output_width": 4},
+        "cnn": {
+            "kernels": [36, 4],
+            "pools": [[2, 2], [2, 2]],
+            "dropouts": [0, 0],
+            "squeeze_excite": "max",
+            "output_width": 4,
+        },
         "cascade": {"width": 6},
         "wavenet": {
             "dilation_depth": 2,
@@ -29,6 +35,25 @@ TINY = {
             "output_width": 4,
         },
         "head": {"widths": [6], "dropout": 0.0},
+    },
+}
+# The layers of the other presets, all in one model.
+OTHER_LAYERS = {
+    **TINY,
+    "model": {
+        **TINY["model"],
+        "cnn": {**TINY["model"]["cnn"], "kernels": [8, 4], "block": "resnext", "cardinality": 2}
+        | {"squeeze_excite": None},
+        "wavenet": {**TINY["model"]["wavenet"], "attention": {"heads": 2, "pool_frames": 4}},
+        "crnn": {"kernels": [4], "pools": [[4, 4]], "dropouts": [0], "recurrent_widths": [4, 4], "output_dropout": 0},
+        "short_chunk": {"kernels": [4, 6]},
+        "musicnn": {
+            "timbral_filters": 2,
+            "temporal_filters": 2,
+            "midend_filters": 2,
+            "output_width": 4,
+            "dropout": 0,
+        },
     },
 }
 STEPS = 3
@@ -80,9 +105,12 @@ def run_under_jax(folder):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-def test_trains_under_jax_as_under_tensorflow(tmp_path):
+@pytest.mark.parametrize(
+    "values", [TINY, pytest.param(OTHER_LAYERS, marks=pytest.mark.slow)], ids=["parallel", "other layers"]
+)
+def test_trains_under_jax_as_under_tensorflow(tmp_path, values):
     """A model saved here goes on training there without TensorFlow, with the same losses."""
-    config = parse_config(TINY)
+    config = parse_config(values)
     model = build_tagger(config, 3)
     model.compile(FusedAdam(1e-2), loss=WeightedBinaryCrossentropy(1.1))
     batch = make_batch(config.window_samples)

@@ -324,7 +324,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(
 ):
     harm(models)
     monkeypatch.chdir(tmp_path)
-    assert re.match(f"genre-tagger: {expected}", failure("serve", *arguments))
+    assert re.match(expected, failure("serve", *arguments))
     assert not (models / "batching.config").exists()
 
 
