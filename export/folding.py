@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from genre_tagger.models.layers import ConvBatchNorm, SkipSum
+from genre_tagger.models.tagger import OUTPUT_NAME
 
 
 class FoldedSkipSum(keras.layers.Layer):
@@ -39,7 +40,7 @@ def inference_model(model: keras.Model) -> keras.Model:
     for layer in model.layers:
         if weights := _inference_weights(layer):
             clone.get_layer(layer.name).set_weights(weights)
-    return keras.Model(clone.inputs[0], [clone.outputs[0], clone.get_layer("probabilities").input], name=model.name)
+    return keras.Model(clone.inputs[0], [clone.outputs[0], clone.get_layer(OUTPUT_NAME).input], name=model.name)
 
 
 def _inference_layer(layer: keras.Layer) -> keras.Layer:

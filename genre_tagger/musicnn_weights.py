@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from genre_tagger.models.tagger import OUTPUT_NAME
+
 REQUIREMENT = "musicnn==0.1.0"
 WHEEL_NAME = "musicnn-0.1.0-py3-none-any.whl"
 WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
@@ -25,7 +27,7 @@ TAGS = tuple(_TAG_LIST.split(", "))
 # In the order of their variables' numbers.
 CONVOLUTIONS = ("timbral1", "timbral2", "temporal1", "temporal2", "temporal3", "midend1", "midend2", "midend3")
 NORMS = ("input", *CONVOLUTIONS, "pooled", "output")
-DENSE_LAYERS = ("musicnn_output", "probabilities")
+DENSE_LAYERS = ("musicnn_output", OUTPUT_NAME)
 NORM_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
