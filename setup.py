@@ -59,6 +59,7 @@ setup(
         "genre_tagger.export",
         "genre_tagger.models",
         "genre_tagger.presets",
+        "genre_tagger.tagging",
         "genre_tagger.training",
         "genre_tagger.tuning",
     ],
