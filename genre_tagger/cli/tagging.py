@@ -55,9 +55,9 @@ def _tagger(run: Path | None, server: str | None, model: str | None, timeout: fl
     from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
 
     if server is None:
-        from genre_tagger.tagging import Tagger
+        from genre_tagger.tagging.tagger import Tagger
 
-        return Tagger.of_run(run)
+        return Tagger.of_model(run)
     if top > TOP_TAGS:
         raise UserError(f"--top: found {top}, expected {TOP_TAGS} at most: a server names no more")
     from genre_tagger.export.client import Client

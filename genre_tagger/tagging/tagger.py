@@ -1,6 +1,6 @@
 """Tags songs window by window, whatever their length."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from genre_tagger.tagging.windows import batches_of, cut_windows
 SILENT, TOO_SHORT = "silent", "too short"
 # -72 dB of full scale, 8 steps of 16 bits: an empty track with the dither of its mastering stays below, music above.
 SILENT_FILE_PEAK = 2**-12
-# Of a window. What is missing in it is filled with zeros, as in training; below a quarter a model hears little but zeros.
+# Of a window: what is missing in it is filled with zeros, as in training, and below this a model hears little else.
 SHORTEST_SHARE = 0.25
 
 
@@ -109,6 +109,15 @@ class Tagger:
             flag=flag,
             embeddings=np.concatenate(embeddings)[kept] if embed else None,
         )
+
+    def tag_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, float] | Undecodable]]:
+        """Probabilities of all tags for many files, the highest first; where there are none, the reason."""
+        for path in paths:
+            try:
+                scores = self.taggram(path).scores
+                yield path, {self.tags[number]: float(scores[number]) for number in np.argsort(-scores)}
+            except Undecodable as reason:
+                yield path, reason
 
 
 class _Heard:
