@@ -46,12 +46,17 @@ class Listening:
         """Checks what a user asks for; raises UserError."""
         if grpc_port == rest_port:
             raise UserError(f"--rest-port: found {rest_port}, that of gRPC too; expected another one")
-        try:
-            return cls(ip_address("127.0.0.1" if host == "localhost" else host), grpc_port, rest_port)
-        except ValueError:
-            raise UserError(
-                f"--host: found {host!r}, expected an address of this machine (127.0.0.1, or 0.0.0.0 for all)"
-            ) from None
+        return cls(address_of(host), grpc_port, rest_port)
+
+
+def address_of(host: str) -> IPv4Address | IPv6Address:
+    """What `--host` means; raises UserError."""
+    try:
+        return ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise UserError(
+            f"--host: found {host!r}, expected an address of this machine (127.0.0.1, or 0.0.0.0 for all)"
+        ) from None
 
 
 @dataclass(frozen=True)

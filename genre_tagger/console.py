@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from genre_tagger.export.serving import Launch
     from genre_tagger.export.thresholds import Thresholds
     from genre_tagger.exporting import Exported
+    from genre_tagger.page.server import PageServer
     from genre_tagger.run import RunDirectory
     from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
@@ -216,6 +217,13 @@ def print_launch(launch: "Launch", directory: Path) -> None:
     for model in launch.models:
         for server in launch.servers:
             say(f"  genre-tagger tag --server {shlex.quote(server)} --model {shlex.quote(model)} FILE...")
+
+
+def print_page(page: "PageServer", model: Path, only_here: bool) -> None:
+    """Where the page is, and for whom."""
+    say(f"{model} ({_tags(len(page.tags))}) at {page.address}  (Ctrl-C ends it)")
+    if not only_here:
+        say("open to every machine that reaches this one")
 
 
 def print_export(exported: "Exported", directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genre_tagger import __version__
-from genre_tagger.cli import comparing, importing, serving, tagging, training, tuning
+from genre_tagger.cli import comparing, importing, page, serving, tagging, training, tuning
 from genre_tagger.cli.options import LOG_LEVEL, QUIET
 from genre_tagger.errors import UserError
 
@@ -27,6 +27,7 @@ for command in (
     training.evaluate,
     training.probe,
     tagging.tag,
+    page.demo,
     serving.export,
     serving.serve,
 ):

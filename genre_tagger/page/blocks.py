@@ -1,0 +1,64 @@
+"""The page itself, as a Gradio app."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio
+from fastapi import FastAPI
+from jinja2 import Environment, PackageLoader
+
+from genre_tagger.page.listening import QUEUED, Listener
+
+_HERE = Path(__file__).parent
+# Comes with gradio, whose own theme takes its weight 600, which has but a few letters.
+_FONT = (gradio.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of an upload: its size and the song's length."""
+
+    megabytes: int
+    minutes: float
+
+
+def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
+    """The page with its queue, for any server of ASGI; nothing of it comes from another address.
+
+    Args:
+        listener: answers uploads, one at a time.
+        model: what the page calls the model.
+        limits: what the page and the server refuse.
+    """
+    page = Environment(autoescape=True, loader=PackageLoader("genre_tagger.page", "")).get_template("page.html")
+    with gradio.Blocks(title="genre-tagger", analytics_enabled=False) as blocks, gradio.Column(elem_id="page"):
+        gradio.HTML(page.render(model=model, limits=limits), apply_default_css=False)
+        answers = gradio.HTML(
+            {"html": "", "json": None},
+            html_template="${value.html}",  # put in as it is; in {{ }} a song's name would be taken for a template
+            js_on_load=(_HERE / "page.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
+            min_height=120,
+            max_megabytes=limits.megabytes,
+        )
+
+        def answer(dropped: gradio.EventData) -> dict:
+            return listener.answer(dropped.path, dropped.name)
+
+        answers.dropped(answer, None, answers, trigger_mode="multiple", api_visibility="private")
+    blocks.queue(max_size=QUEUED, default_concurrency_limit=1, api_open=False)
+    return gradio.mount_gradio_app(
+        FastAPI(openapi_url=None),
+        blocks,
+        path="/",
+        theme=gradio.themes.Default(primary_hue="indigo", font=_FONT),
+        css_paths=[_HERE / "page.css"],
+        max_file_size=limits.megabytes * 10**6,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        pwa=False,
+    )

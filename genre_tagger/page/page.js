@@ -1,0 +1,72 @@
+// Runs once, in the component that shows answers: `element`. `upload`, `trigger`, `watch` and `props` are Gradio's.
+const sound = new Audio();
+const files = new Map(); // path of an upload -> the visitor's own file, which is what plays: the server keeps none
+const find = (name) => document.querySelector(`#page ${name}`);
+const say = (text) => { find(".drop + .message").textContent = text; };
+
+async function send(file) {
+  if (file.size > props.max_megabytes * 1e6) {
+    return say(`${file.name}: ${(file.size / 1e6).toFixed(1)} MB, expected ${props.max_megabytes} MB at most`);
+  }
+  say("");
+  try {
+    const { path } = await upload(file);
+    files.set(path, file);
+    trigger("dropped", { path, name: file.name });
+  } catch (error) {
+    say(`${file.name}: ${error.message}`);
+  }
+}
+
+find(".drop input").addEventListener("change", ({ target }) => {
+  if (target.files.length) send(target.files[0]);
+  target.value = ""; // so that the same file may be chosen again
+});
+for (const [name, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    find(".drop").classList.toggle("over", over);
+    if (name === "drop" && event.dataTransfer.files.length) send(event.dataTransfer.files[0]);
+  });
+}
+
+function download() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(props.value.json, null, 1)], { type: "application/json" }));
+  link.download = `${props.value.json.file}.json`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+element.addEventListener("click", ({ target }) => {
+  if (target.closest(".play")) sound.paused ? sound.play() : sound.pause();
+  if (target.closest(".download")) download();
+});
+element.addEventListener("input", ({ target }) => {
+  if (target.matches(".cursor")) { sound.currentTime = target.value; show(); }
+});
+
+function show() {
+  if (!props.value.json) return;
+  const now = sound.currentTime, { json } = props.value, cursor = find(".cursor");
+  cursor.value = now;
+  find(".score").style.setProperty("--played", now / cursor.max);
+  find(".play").classList.toggle("playing", !sound.paused);
+  find(".clock output").textContent = `${Math.floor(now / 60)}:${String(Math.floor(now % 60)).padStart(2, "0")}`;
+  const distances = json.times.map((start) => Math.abs(start + json.window_seconds / 2 - now));
+  const nearest = distances.indexOf(Math.min(...distances));
+  for (const bar of element.querySelectorAll(".bar")) {
+    bar.style.setProperty("--now", json.probabilities[bar.dataset.tag][nearest]);
+  }
+  if (!sound.paused) requestAnimationFrame(show);
+}
+for (const name of ["play", "pause", "seeked", "ended"]) sound.addEventListener(name, show);
+sound.addEventListener("error", () => say("This browser cannot play the file; its tags are below."));
+
+watch("value", () => {
+  sound.pause();
+  URL.revokeObjectURL(sound.src);
+  if (!props.value.json) return;
+  sound.src = URL.createObjectURL(files.get(props.value.path));
+  show();
+});
