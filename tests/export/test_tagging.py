@@ -92,22 +92,20 @@ def test_a_server_with_its_model_here_gives_all_of_it(serving, exported, song, t
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (lambda names: [*names, "more"], "its model has 7 tags, expected the 8 of "),
-        (lambda names: names[::-1], "its model has the tag "),
-        (lambda names: [f"new {name}" for name in names], "its model has the tag "),
+        (lambda tags: [*tags, "more"], "its model has 7 tags, expected the 8 of "),
+        (lambda tags: tags[::-1], "its model has the tag "),
+        (lambda tags: [f"new {tag}" for tag in tags], "its model has the tag "),
     ],
 )
-def test_a_model_of_other_tags_than_the_server_s_is_one_line(
-    serving, exported, song, tmp_path, failure, names, expected
-):
+def test_a_model_of_other_tags_than_the_server_s_is_refused(serving, exported, song, tmp_path, failure, mend, expected):
     other = shutil.copytree(exported, tmp_path / "1")
     file = other / "assets" / "tags.txt"
-    file.write_text("".join(f"{name}\n" for name in names(file.read_text().splitlines())))
+    file.write_text("".join(f"{name}\n" for name in mend(file.read_text().splitlines())))
     line = failure("tag", "--server", serving.address, other, song, "--csv", tmp_path / "out.csv")
     assert line.startswith(f"{serving.address}: {expected}") and str(other) in line
 
 
-def test_a_model_of_other_windows_than_the_server_s_is_one_line(serving, exported, song, tmp_path, failure):
+def test_a_model_of_other_windows_than_the_server_s_is_refused(serving, exported, song, tmp_path, failure):
     other = shutil.copytree(exported, tmp_path / "1")
     file = other / "assets" / "config.yaml"
     file.write_text(file.read_text().replace("seconds: 0.5", "seconds: 0.75"))

@@ -7,7 +7,7 @@ import pytest
 from genre_tagger.errors import UserError
 from genre_tagger.tagging.listing import audio_files, is_model, latest_version
 
-ODD = ['it\'s "odd"\nsong.MP3', "日本 – ünï.flac", os.fsdecode(b"caf\xe9.wav"), "$(touch x);&.ogg", "-i.m4a"]
+ODD = ['it\'s "odd"\nsong.MP3', "日本 ünï.flac", os.fsdecode(b"caf\xe9.wav"), "$(touch x);&.ogg", "-i.m4a"]
 
 
 def touch(folder, *names):
