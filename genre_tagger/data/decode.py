@@ -37,6 +37,24 @@ class _Sequential(soundfile.SoundFile):
 class Undecodable(Exception):  # noqa: N818, names a state of the file that callers handle, not a fault
     """A file without usable audio; the message is the reason, without the file's name."""
 
+    flag = ""
+
+
+class Silent(Undecodable):
+    """A sound file in which nobody hears anything."""
+
+    flag = "silent"
+
+
+class TooShort(Undecodable):
+    """A sound file, but too short to be judged."""
+
+    flag = "too short"
+
+
+class TooLong(Undecodable):
+    """A sound file, but longer than was asked for."""
+
 
 def decode(
     path: Path | PackedFile, sample_rate: int, min_seconds: float = MIN_SECONDS, max_seconds: float = math.inf
@@ -161,7 +179,7 @@ def _bounded(blocks: Iterator[np.ndarray], sample_rate: int, max_seconds: float)
     for block in blocks:
         samples += len(block)
         if samples > max_seconds * sample_rate:
-            raise Undecodable(f"longer than {max_seconds} s; cut it into clips")
+            raise TooLong(f"longer than {max_seconds} s; cut it into clips")
         yield block
 
 
@@ -187,10 +205,10 @@ def _usable_peak(waveform: np.ndarray, sample_rate: int, min_seconds: float) -> 
     if not waveform.size:
         raise Undecodable("no samples in it")
     if waveform.size < round(min_seconds * sample_rate):
-        raise Undecodable(f"only {waveform.size / sample_rate:.3f} s long, expected at least {min_seconds} s")
+        raise TooShort(f"only {waveform.size / sample_rate:.3f} s long, expected at least {min_seconds} s")
     peak = np.abs(waveform).max()  # NaN where there is one anywhere
     if not np.isfinite(peak):
         raise Undecodable(NOT_FINITE)
     if peak < SILENT_PEAK:
-        raise Undecodable("digital silence")
+        raise Silent("digital silence")
     return peak

@@ -1,18 +1,17 @@
 """Tags songs window by window, whatever their length."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from genre_tagger.config import Config
-from genre_tagger.data.decode import MIN_SECONDS, Undecodable, decode_blocks
+from genre_tagger.data.decode import MIN_SECONDS, Silent, TooShort, Undecodable, decode_blocks
 from genre_tagger.evaluation.scoring import pool_windows
 from genre_tagger.tagging.models import ModelFiles, WindowModel
 from genre_tagger.tagging.windows import batches_of, cut_windows
 
-SILENT, TOO_SHORT = "silent", "too short"
 # -72 dB of full scale, 8 steps of 16 bits: an empty track with the dither of its mastering stays below, music above.
 SILENT_FILE_PEAK = 2**-12
 # Of a window: what is missing in it is filled with zeros, as in training, and below this a model hears little else.
@@ -110,15 +109,6 @@ class Tagger:
             embeddings=np.concatenate(embeddings)[kept] if embed else None,
         )
 
-    def tag_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, float] | Undecodable]]:
-        """Probabilities of all tags for many files, the highest first; where there are none, the reason."""
-        for path in paths:
-            try:
-                scores = self.taggram(path).scores
-                yield path, {self.tags[number]: float(scores[number]) for number in np.argsort(-scores)}
-            except Undecodable as reason:
-                yield path, reason
-
 
 class _Heard:
     """Counts and measures what is decoded of a file as it goes by."""
@@ -142,5 +132,5 @@ class _Heard:
     def flag(self, window_seconds: float) -> str:
         """Why a whole file is not judged, or nothing."""
         if self._peak < SILENT_FILE_PEAK:
-            return SILENT
-        return TOO_SHORT if self.seconds < max(MIN_SECONDS, SHORTEST_SHARE * window_seconds) else ""
+            return Silent.flag
+        return TooShort.flag if self.seconds < max(MIN_SECONDS, SHORTEST_SHARE * window_seconds) else ""
