@@ -41,6 +41,8 @@ REQUIREMENTS = [
     "tensorboard>=2.17; python_version >= '3.13'",
 ]
 
+GRADIO = "gradio>=6.31,<7"  # the page; 6.31 is the oldest that was tried
+
 setup(
     name="genre-tagger",
     version=VERSION,
@@ -58,6 +60,7 @@ setup(
         "genre_tagger.evaluation",
         "genre_tagger.export",
         "genre_tagger.models",
+        "genre_tagger.page",
         "genre_tagger.presets",
         "genre_tagger.tagging",
         "genre_tagger.training",
@@ -67,14 +70,23 @@ setup(
     package_data={
         "genre_tagger.presets": ["*.yaml", "*.tsv"],
         "genre_tagger.evaluation": ["*.tsv"],
+        "genre_tagger.page": ["*.html", "*.css", "*.js"],
         "genre_tagger.tuning": ["spaces/*.yaml"],
     },
     install_requires=REQUIREMENTS,
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "onnx": ["tf2onnx>=1.17", "onnx==1.18.0", "onnxruntime>=1.20"],  # tf2onnx 1.17 fails with a later onnx
-        # xdist: the suite on two cores at once
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'"],
+        "page": [GRADIO],
+        # xdist: the suite on two cores at once; playwright drives the Chromium that is installed, it downloads none
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff==0.17.6",
+            "jax==0.5.3; python_version < '3.13'",
+            GRADIO,
+            "playwright>=1.49",
+        ],
     },
     entry_points={"console_scripts": ["genre-tagger=genre_tagger.cli:main"]},
 )

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import gradio
 from fastapi import FastAPI
-from jinja2 import Environment, PackageLoader
 
-from genre_tagger.page.listening import QUEUED, Listener
+from genre_tagger.page.listening import QUEUED, TEMPLATES, Listener
 
 _HERE = Path(__file__).parent
 # Comes with gradio, whose own theme takes its weight 600, which has but a few letters.
@@ -30,7 +29,7 @@ def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
         model: what the page calls the model.
         limits: what the page and the server refuse.
     """
-    page = Environment(autoescape=True, loader=PackageLoader("genre_tagger.page", "")).get_template("page.html")
+    page = TEMPLATES.get_template("page.html")
     with gradio.Blocks(title="genre-tagger", analytics_enabled=False) as blocks, gradio.Column(elem_id="page"):
         gradio.HTML(page.render(model=model, limits=limits), apply_default_css=False)
         answers = gradio.HTML(

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
+from genre_tagger.tagging.taggram_plot import TICK_SECONDS
+
 COLUMNS = 1000  # of a picture, whatever the song's length
 OUTLINE_ROWS = 120
 STEPS_A_SECOND = 100  # of the peaks that an outline is drawn from
-TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 MAX_TICKS = 9
 GAMMA = 0.7  # below 1 it sets small probabilities apart, which is where most tags of most models are
 

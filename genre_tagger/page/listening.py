@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader
 
 from genre_tagger.data.decode import Undecodable, decode_blocks
 from genre_tagger.page import drawing
+from genre_tagger.tagging.results import ranked
 from genre_tagger.tagging.tagger import Taggram, Tagger
 
 SHOWN_TAGS = 12
@@ -20,11 +21,12 @@ QUEUED = 16  # requests that may wait, and songs that are remembered for them
 DECIMALS = 6
 _DIGEST = re.compile("[0-9a-f]{64}")
 
-_answer = Environment(autoescape=True, loader=PackageLoader("genre_tagger.page", "")).get_template("answer.html")
+TEMPLATES = Environment(autoescape=True, loader=PackageLoader("genre_tagger.page", ""))
+_ANSWER = TEMPLATES.get_template("answer.html")
 
 
 @dataclass(frozen=True)
-class Song:
+class Hearing:
     """What was heard of an upload: its tags over time, and its peaks as `peaks_of` finds them."""
 
     taggram: Taggram
@@ -59,20 +61,19 @@ class Listener:
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"not the path of an upload: {path!r}")
         try:
-            song = self._heard(digest)
+            heard = self._heard(digest)
         finally:
             shutil.rmtree(self._uploads / digest, ignore_errors=True)
-        message = song if isinstance(song, Undecodable) else song.taggram.flag
-        if message:
-            return {"path": path, "html": _answer.render(name=name, message=message), "json": None}
-        return {"path": path, "html": self._picture(song, name), "json": self._document(song.taggram, name)}
+        if message := _why_not(heard):
+            return {"path": path, "html": _ANSWER.render(name=name, message=message), "json": None}
+        return {"path": path, "html": self._picture(heard, name), "json": self._document(heard.taggram, name)}
 
-    def _hear(self, digest: str) -> Song | Undecodable:
+    def _hear(self, digest: str) -> Hearing | Undecodable:
+        file = next((self._uploads / digest).iterdir())  # the same under several names, if several sent it
+        rate = self._tagger.config.frontend.sample_rate
         try:
-            (file,) = (self._uploads / digest).iterdir()
-            rate = self._tagger.config.frontend.sample_rate
             peaks = drawing.peaks_of(self._bounded(decode_blocks(file, rate), rate), rate)
-            return Song(self._tagger.taggram(file), peaks)
+            return Hearing(self._tagger.taggram(file), peaks)
         except Undecodable as reason:
             return reason
 
@@ -85,34 +86,41 @@ class Listener:
                 raise Undecodable(f"longer than {self._max_minutes:g} minutes, which is the limit here")
             yield block
 
-    def _picture(self, song: Song, name: str) -> str:
-        taggram = song.taggram
-        best = np.argsort(-taggram.scores)[:SHOWN_TAGS]
-        strips = drawing.strips(
-            taggram.probabilities[:, best], taggram.times, taggram.window_seconds, taggram.seconds
-        )
-        return _answer.render(
+    def _picture(self, heard: Hearing, name: str) -> str:
+        taggram = heard.taggram
+        best = dict(list(ranked(taggram.scores, self._tagger.tags).items())[:SHOWN_TAGS])
+        shown = taggram.probabilities[:, [self._tagger.tags.index(tag) for tag in best]]
+        strips = drawing.strips(shown, taggram.times, taggram.window_seconds, taggram.seconds)
+        return _ANSWER.render(
             name=name,
             seconds=taggram.seconds,
             clock=drawing.clock(taggram.seconds),
-            rows=list(zip([self._tagger.tags[tag] for tag in best], taggram.scores[best], strips, strict=True)),
-            outline=drawing.outline(song.peaks),
+            rows=[(tag, score, strip) for (tag, score), strip in zip(best.items(), strips, strict=True)],
+            outline=drawing.outline(heard.peaks),
             ticks=drawing.ticks(taggram.seconds),
         )
 
     def _document(self, taggram: Taggram, name: str) -> dict[str, Any]:
         """All of it for the visitor to keep, the best tags first; the page's bars read it too."""
-        order, scores = np.argsort(-taggram.scores), taggram.scores
+        scores = ranked(taggram.scores, self._tagger.tags)
+        windows = dict(zip(self._tagger.tags, taggram.probabilities.T, strict=True))
         return {
             "file": name,
             "model_version": self._tagger.model_version,
-            "seconds": round(taggram.seconds, DECIMALS),
-            "tags": {self._tagger.tags[tag]: _rounded(scores[tag]) for tag in order},
+            "seconds": taggram.seconds,
+            "tags": {tag: round(score, DECIMALS) for tag, score in scores.items()},
             "window_seconds": taggram.window_seconds,
             "times": _rounded(taggram.times),
-            "probabilities": {self._tagger.tags[tag]: _rounded(taggram.probabilities[:, tag]) for tag in order},
+            "probabilities": {tag: _rounded(windows[tag]) for tag in scores},
         }
 
 
-def _rounded(numbers: np.ndarray) -> Any:
-    return np.asarray(numbers, np.float64).round(DECIMALS).tolist()
+def _why_not(heard: Hearing | Undecodable) -> str:
+    """Why there are no tags to show, or nothing."""
+    if isinstance(heard, Undecodable):
+        return str(heard)
+    return heard.taggram.flag and f"not judged: {heard.taggram.flag}"
+
+
+def _rounded(numbers: np.ndarray) -> list[float]:
+    return numbers.astype(np.float64).round(DECIMALS).tolist()
