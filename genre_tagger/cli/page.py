@@ -26,7 +26,7 @@ def demo(
     Nothing is loaded from elsewhere or reported anywhere, and uploads are removed once they are tagged.
     """
     if model is None and not MUSICNN.is_dir():
-        raise UserError(f"demo: found no MODEL and no {MUSICNN}; `genre-tagger import musicnn` makes it without training")
+        raise UserError(f"demo: found no MODEL and no {MUSICNN}; `genre-tagger import musicnn` makes that")
     from genre_tagger.page import check_gradio
 
     check_gradio()

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader
 from genre_tagger.data.decode import Undecodable, decode_blocks
 from genre_tagger.page import drawing
 from genre_tagger.tagging.results import ranked
-from genre_tagger.tagging.tagger import Taggram, Tagger
+from genre_tagger.tagging.tagger import Tagger, Taggram
 
 SHOWN_TAGS = 12
 QUEUED = 16  # requests that may wait, and songs that are remembered for them

@@ -1,0 +1,46 @@
+"""The command `demo`: mistakes are one line."""
+
+import importlib.util
+import socket
+
+import pytest
+
+from genre_tagger import page
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_a_model_the_import_is_named(failure):
+    line = failure("demo")
+    assert line == "demo: found no MODEL and no runs/musicnn; `genre-tagger import musicnn` makes that"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere"], "nowhere: found no model in it, expected a run directory"),
+        (["."], "found no model in it, expected a run directory"),
+        ([".", "--host", "music.example"], "--host: found 'music.example', expected an address of this machine"),
+        ([".", "--host", "192.0.2.1"], "--host 192.0.2.1 --port 7860: found it cannot assign requested address"),
+        ([".", "--port", "0"], "Invalid value for '--port'"),
+        ([".", "--max-megabytes", "0"], "Invalid value for '--max-megabytes'"),
+        ([".", "--max-minutes", "0"], "Invalid value for '--max-minutes'"),
+    ],
+)
+def test_mistakes_are_one_line(failure, arguments, expected):
+    assert expected in failure("demo", *arguments)
+
+
+def test_a_port_that_is_taken_is_named(failure):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = failure("demo", ".", "--port", port)
+    assert line.startswith(f"--host 127.0.0.1 --port {port}: found it address already in use, expected a free port")
+
+
+def test_without_gradio_the_extra_is_named(failure, monkeypatch):
+    monkeypatch.setattr(page, "find_spec", lambda name: importlib.util.find_spec(name) if name != "gradio" else None)
+    assert failure("demo", ".") == "demo: gradio is not installed; pip install 'genre-tagger[page]'"
