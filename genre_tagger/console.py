@@ -220,7 +220,7 @@ def print_songs(
             elif not tables:
                 _print_song(song, choice.of(song))
     if tables and not as_json:
-        parts = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+        parts = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
         say(f"{parts}: {', '.join(map(str, tables))}")
     for line in broken:
         _errors.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
