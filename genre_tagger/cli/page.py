@@ -34,8 +34,8 @@ def demo(
     from genre_tagger.export.serving import address_of
     from genre_tagger.page import server
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, so that uploads go
     model, address = model or MUSICNN, address_of(host)
     with server.open_page(model, address, port, server.Limits(max_megabytes, max_minutes)) as page:
         console.print_page(page, model, address.is_loopback)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, so that uploads go
         page.run()

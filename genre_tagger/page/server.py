@@ -56,12 +56,14 @@ def open_page(model: Path, host: IPv4Address | IPv6Address, port: int, limits: L
     Raises:
         UserError: no model there, or the address cannot be listened on.
     """
-    with _listening_at(host, port) as listening, TemporaryDirectory(prefix="genre-tagger-") as uploads:
-        os.environ[UPLOADS] = uploads
+    with _listening_at(host, port) as listening:
         tagger = Tagger.of_model(model)
-        app = build_app(Listener(tagger, Path(uploads), limits.minutes), f"{model}, {len(tagger.tags)} tags", limits)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
-        yield PageServer(_address(listening), tagger.tags, uvicorn.Server(config), listening)
+        with TemporaryDirectory(prefix="genre-tagger-") as uploads:
+            os.environ[UPLOADS] = uploads
+            listener = Listener(tagger, Path(uploads), limits.minutes)
+            app = build_app(listener, f"{model}, {len(tagger.tags)} tags", limits)
+            config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
+            yield PageServer(_address(listening), tagger.tags, uvicorn.Server(config), listening)
 
 
 def _listening_at(host: IPv4Address | IPv6Address, port: int) -> socket.socket:
