@@ -22,6 +22,7 @@ from genre_tagger.tagging.tagger import Tagger
 LOOPBACK, LIMITS = ip_address("127.0.0.1"), Limits(megabytes=1, minutes=0.1)
 PICTURE = Path(__file__).parents[2] / "docs/images/demo.png"
 MODEL, SONG = (os.environ.get(name) for name in ("DEMO_MODEL", "DEMO_SONG"))
+REFUSAL = ".message:has(b)"
 ONLY_HERE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
@@ -61,18 +62,23 @@ def served(run, lookups):
         thread.join()
 
 
-@pytest.fixture
-def page(chromium, served):
-    """The page, opened; its requests to anywhere else and its errors fail the test."""
-    context = chromium.new_context(viewport={"width": 1100, "height": 800})
-    page, requested, errors = context.new_page(), [], []
+@pytest.fixture(scope="module")
+def tab(chromium, served):
+    """The page, opened once; (page, addresses that it asks for, its errors)."""
+    page, requested, errors = chromium.new_page(viewport={"width": 1100, "height": 800}), [], []
     page.on("request", lambda request: requested.append(request.url))
     page.on("pageerror", errors.append)
     page.goto(served[0])
     expect(page.locator(".drop")).to_be_visible()
+    return page, requested, errors
+
+
+@pytest.fixture
+def page(tab):
+    """The page; requests to anywhere else and errors fail the test."""
+    page, requested, errors = tab
     yield page
     hosts = {urlsplit(url).hostname for url in requested if not url.startswith(("data:", "blob:"))}
-    context.close()
     assert (hosts, errors) == ({"127.0.0.1"}, [])
 
 
@@ -113,6 +119,7 @@ def test_a_song_is_tagged_plays_and_is_kept_as_json(page, served, run, tmp_path)
 
 def test_the_cursor_stands_on_what_it_shows(page, tmp_path):
     choose(page, "song.wav", write(tmp_path / "song.wav", noise(3, seed=1)).read_bytes())
+    expect(page.locator("h2")).to_have_text("song.wav")
     cursor = page.locator(".cursor")
     boxes = [page.locator(name).first.bounding_box() for name in (".strip", ".outline", ".axis", ".cursor")]
     assert len({(box["x"], box["width"]) for box in boxes}) == 1
@@ -143,11 +150,11 @@ def test_a_file_is_dropped_anywhere(page, tmp_path):
 
 
 def test_a_broken_file_gets_a_message(page, served, tmp_path):
-    choose(page, "song.wav", write(tmp_path / "song.wav", noise(1, seed=3)).read_bytes())
-    expect(page.locator(".score")).to_be_visible()
+    choose(page, "sound.wav", write(tmp_path / "sound.wav", noise(1, seed=3)).read_bytes())
+    expect(page.locator("h2")).to_have_text("sound.wav")
     page.click(".play")
     choose(page, "text.mp3", b"this is no audio")
-    expect(page.locator(".message:not(:empty)")).to_have_text("text.mp3: cannot be decoded: no audio found in it")
+    expect(page.locator(REFUSAL)).to_have_text("text.mp3: cannot be decoded: no audio found in it")
     expect(page.locator(".score")).to_have_count(0)
     assert "Traceback" not in page.content()
     assert left(served[1]) == []
@@ -157,12 +164,11 @@ def test_a_file_over_the_limit_gets_a_message_and_is_not_sent(page, tmp_path):
     sent = []
     page.on("request", lambda request: sent.append(request.url))
     choose(page, "large.wav", b"\0" * 1_200_000)
-    expect(page.locator(".message:not(:empty)")).to_have_text("large.wav: 1.2 MB, expected 1 MB at most")
+    expect(page.locator(".drop + .message")).to_have_text("large.wav: 1.2 MB, expected 1 MB at most")
     assert not [url for url in sent if "upload" in url]
     choose(page, "long.wav", write(tmp_path / "long.wav", noise(7)).read_bytes())
-    expect(page.locator(".message:not(:empty)")).to_have_text(
-        "long.wav: longer than 0.1 minutes, which is the limit here"
-    )
+    expect(page.locator(REFUSAL)).to_have_text("long.wav: longer than 0.1 minutes, which is the limit here")
+    expect(page.locator(".drop + .message")).to_be_empty()
 
 
 def test_a_foreign_name_is_text(page, tmp_path):
@@ -172,16 +178,15 @@ def test_a_foreign_name_is_text(page, tmp_path):
     assert page.locator("h2 img").count() == 0
     assert "${1 + 1} {{value}}" in page.locator(".tag").all_inner_texts()
     choose(page, name, b"this is no audio")
-    expect(page.locator(".message:not(:empty) b")).to_have_text(name)
+    expect(page.locator(f"{REFUSAL} b")).to_have_text(name)
 
 
-def test_visitors_wait_for_each_other_and_share_what_is_known(chromium, served, tmp_path, monkeypatch):
-    """Three at once, two of them with the same song: it lies in one place and is heard once."""
-    at_work, most, calls, taggram = [], [], [], Tagger.taggram
+def test_visitors_wait_for_each_other_and_share_what_is_known(page, chromium, served, tmp_path, monkeypatch):
+    """Two at once with the same song, which lies in one place and is heard once; then one more."""
+    at_work, most, taggram = [], [], Tagger.taggram
 
     def slow(self, path):
         at_work.append(path)
-        calls.append(path.name)
         most.append(len(at_work))
         time.sleep(0.4)
         try:
@@ -190,20 +195,18 @@ def test_visitors_wait_for_each_other_and_share_what_is_known(chromium, served, 
             at_work.pop()
 
     monkeypatch.setattr(Tagger, "taggram", slow)
-    songs = [write(tmp_path / f"{seed}.wav", noise(1, seed=seed)).read_bytes() for seed in (5, 5, 6)]
-    contexts = [chromium.new_context() for _ in songs]
-    pages = [context.new_page() for context in contexts]
-    for page in pages:
-        page.goto(served[0])
-        expect(page.locator(".drop")).to_be_visible()
-    for number, (page, song) in enumerate(zip(pages, songs, strict=True)):
-        choose(page, f"{number}.wav", song)
-    for number, page in enumerate(pages):
-        expect(page.locator("h2")).to_have_text(f"{number}.wav")
-        expect(page.locator(".bar")).to_have_count(5)
-    assert (len(calls), max(most)) == (2, 1)
-    for context in contexts:
-        context.close()
+    same, other = (write(tmp_path / f"{seed}.wav", noise(1, seed=seed)).read_bytes() for seed in (5, 6))
+    visitor = chromium.new_page()
+    visitor.goto(served[0])
+    expect(visitor.locator(".drop")).to_be_visible()
+    choose(page, "one.wav", same)
+    choose(visitor, "two.wav", same)
+    choose(page, "three.wav", other)
+    for tab, name in ((visitor, "two.wav"), (page, "three.wav")):
+        expect(tab.locator("h2")).to_have_text(name)
+        expect(tab.locator(".bar")).to_have_count(5)
+    visitor.close()
+    assert most == [1, 1]
 
 
 def test_the_server_refuses_what_the_page_would(served, run):
