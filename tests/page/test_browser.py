@@ -91,7 +91,7 @@ def left(uploads):
 
 
 def test_a_song_is_tagged_plays_and_is_kept_as_json(page, served, run, tmp_path):
-    song = write(tmp_path / "song.wav", noise(3))
+    song = write(tmp_path / "song.wav", noise(1.3))
     choose(page, "My song.wav", song.read_bytes())
     expect(page.locator("h2")).to_have_text("My song.wav")
     taggram = Tagger.of_model(run).taggram(song)
@@ -113,8 +113,8 @@ def test_a_song_is_tagged_plays_and_is_kept_as_json(page, served, run, tmp_path)
     assert left(served[1]) == []  # and it plays all the same
     page.click(".play")
     page.wait_for_function("document.querySelector('.cursor').value > 0.2")
-    page.click(".play")
-    expect(page.locator(".clock")).to_have_text("0:00 / 0:03")
+    expect(page.locator(".clock")).to_have_text("0:01 / 0:01")
+    expect(page.locator(".playing")).to_have_count(0)  # at its end
 
 
 def test_the_cursor_stands_on_what_it_shows(page, tmp_path):
