@@ -30,7 +30,10 @@ def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
         limits: what the page and the server refuse.
     """
     page = TEMPLATES.get_template("page.html")
-    with gradio.Blocks(title="genre-tagger", analytics_enabled=False) as blocks, gradio.Column(elem_id="page"):
+    with (
+        gradio.Blocks(title="genre-tagger", analytics_enabled=False, fill_width=True) as blocks,
+        gradio.Column(elem_id="page"),
+    ):
         gradio.HTML(page.render(model=model, limits=limits), apply_default_css=False)
         answers = gradio.HTML(
             {"html": "", "json": None},
