@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 import wave
 from pathlib import Path
 
@@ -103,6 +104,24 @@ def test_a_long_file_is_split_and_averaged(server, tmp_path):
     means = dict(zip(TAGS, np.mean([probabilities(level) for level in levels], axis=0), strict=True))
     assert list(tags) == sorted(means, key=lambda tag: -means[tag])[:5]
     assert tags == pytest.approx({tag: means[tag] for tag in tags}, abs=2 * STEP)
+
+
+def test_a_long_file_is_never_whole_in_memory(tmp_path):
+    path, frames = tmp_path / "long.wav", 80 * 60 * 12_000
+    soundfile.write(path, np.zeros(1), 12_000, subtype="PCM_U8")
+    with path.open("r+b") as file:  # a hole of zeros, which are full scale in this format
+        for place, size in ((4, frames + 36), (40, frames)):
+            file.seek(place)
+            file.write(size.to_bytes(4, "little"))
+        file.truncate(44 + frames)
+    tracemalloc.start()
+    try:
+        samples = [piece.samples for piece in pieces.pieces_of(0, path)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert samples == [600 * 12_000] * 8
+    assert peak < 180e6  # the waveform alone is 230 MB
 
 
 def test_silent_pieces_of_a_long_file_are_left_out(server, tmp_path):
