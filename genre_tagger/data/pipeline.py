@@ -11,6 +11,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from genre_tagger.config import Config
+from genre_tagger.data.augment import augment_batch
 from genre_tagger.data.decode import PCM16_SCALE
 from genre_tagger.data.manifest import Manifest
 
@@ -95,9 +96,13 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
         start = _training_start(waveform, index, first_epoch + number // clips, config)
         return _cut(waveform, start, config.window_samples), tf.ensure_shape(labels, [num_tags])
 
+    def augmented(number, batch):
+        return augment_batch(*batch, tf.stack([tf.constant(config.seed, tf.int64), number]), config.training.augment)
+
     entries = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
     windows = reader.load(entries).enumerate().map(window)
-    return windows.batch(batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
+    batches = windows.batch(batch_size).map(_to_float).enumerate(first_epoch * steps_per_epoch(reader, config))
+    return batches.map(augmented).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
