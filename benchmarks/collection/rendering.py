@@ -89,7 +89,7 @@ def _treated(mix: np.ndarray, song: Song, section: Section, rng: np.random.Gener
     if section.drive_db is not None:
         mix = effects.distort(mix, section.drive_db)
     if section.tremolo_hz is not None:
-        mix = effects.tremolo(mix, section.tremolo_hz, rng.uniform(0.5, 0.9))
+        mix = effects.tremolo(mix, section.tremolo_hz, rng.uniform(0.7, 1))
     if song.room.wet:
         mix = effects.reverberate(mix, song.room.decay_seconds, song.room.wet, rng)
     mix = effects.tilt(mix, song.high_db)

@@ -15,9 +15,9 @@ SPLIT_CYCLE = ("train", "train", "valid", "train", "test", "train", "train", "tr
 # The mode without thirds is neither major nor minor.
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "open": (0, 2, 5, 7, 10)}
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (0, 0, 3, 3), (0, 0, 0, 0))
-TEMPOS_BPM = ((60.0, 84.0), (92.0, 126.0), (136.0, 174.0))
+TEMPOS_BPM = ((55.0, 76.0), (94.0, 122.0), (142.0, 178.0))
 SLOW_BELOW_BPM, FAST_ABOVE_BPM = 85.0, 135.0
-ROOMS = {"dry": ((0.1, 0.1), (0, 0)), "small": ((0.2, 0.5), (0.1, 0.25)), "reverb": ((1.2, 3.0), (0.3, 0.6))}
+ROOMS = {"dry": ((0.1, 0.1), (0, 0)), "small": ((0.2, 0.5), (0.1, 0.25)), "reverb": ((1.5, 4.0), (0.45, 0.7))}
 
 PARTS_OF_VOICE = {
     "pluck": ("melody", "arpeggio", "chords"),
@@ -30,13 +30,13 @@ PARTS_OF_VOICE = {
     "pad": ("melody", "chords", "drone"),
 }
 BAND_SIZE = 4
-PLAYER_ODDS = (0.35, 0.4, 0.25)  # of one, two or three of them in a section
+PLAYER_ODDS = (0.5, 0.35, 0.15)  # of one, two or three of them in a section
 BASS_ODDS, DRUM_ODDS, DISTORTED_ODDS, TREMOLO_ODDS, MUFFLED_ODDS, VINYL_ODDS = 0.5, 0.65, 0.25, 0.25, 0.25, 0.3
-GAINS_DB = (-15.0, 0.0)
+GAINS_DB, DRUM_GAINS_DB = (-7.0, 0.0), (-4.0, 5.0)
 
 TAGS = (
     *VOICES,
-    *("melody", "arpeggio", "chords", "drone"),
+    *("arpeggio", "chords", "drone"),
     *("drums", "four on the floor", "breakbeat"),
     *("slow", "fast", "major", "minor"),
     *("dry", "reverb", "distorted", "tremolo", "muffled", "vinyl"),
@@ -160,19 +160,19 @@ def compose(seed: int, number: int) -> Song:
     rng = np.random.default_rng((seed, number))
     tempo_bpm = rng.uniform(*TEMPOS_BPM[rng.integers(len(TEMPOS_BPM))])
     band = {str(name): draw_shade(rng) for name in rng.choice(list(PARTS_OF_VOICE), BAND_SIZE, replace=False)}
-    bass, beat = draw_shade(rng), str(rng.choice(list(BEATS)))
+    bass = draw_shade(rng)
     return Song(
         tempo_bpm=tempo_bpm,
         mode=str(rng.choice(list(SCALES), p=(0.4, 0.4, 0.2))),
         tonic_hz=130.8 * 2 ** (-rng.integers(12) / 12 + rng.uniform(-30, 30) / 1200),
         kit=draw_kit(rng),
         room=_draw_room(rng),
-        high_db=rng.uniform(-9, 9),
-        hiss_db=rng.uniform(-50, -18),
+        high_db=rng.uniform(-5, 5),
+        hiss_db=rng.uniform(-60, -32),
         hiss_colour=rng.uniform(0, 0.98),
-        crackle_db=_perhaps(rng, VINYL_ODDS, -6, 10),
+        crackle_db=_perhaps(rng, VINYL_ODDS, -2, 12),
         clicks_a_second=rng.uniform(4, 25),
-        sections=tuple(_draw_section(rng, tempo_bpm, band, bass, beat) for _ in range(SECTIONS_A_SONG)),
+        sections=tuple(_draw_section(rng, tempo_bpm, band, bass) for _ in range(SECTIONS_A_SONG)),
     )
 
 
@@ -181,9 +181,7 @@ def _draw_room(rng: np.random.Generator) -> Room:
     return Room(kind, *(rng.uniform(*span) for span in ROOMS[kind]))
 
 
-def _draw_section(
-    rng: np.random.Generator, tempo_bpm: float, band: dict[str, Shade], bass: Shade, beat: str
-) -> Section:
+def _draw_section(rng: np.random.Generator, tempo_bpm: float, band: dict[str, Shade], bass: Shade) -> Section:
     beat_seconds = 60 / tempo_bpm
     bars = int(np.ceil((SECTION_SECONDS + beat_seconds) / (4 * beat_seconds)))
     roots = tuple(np.resize(PROGRESSIONS[rng.integers(len(PROGRESSIONS))], bars).tolist())
@@ -191,17 +189,20 @@ def _draw_section(
     layers = [_draw_layer(rng, str(name), PARTS_OF_VOICE[name], band[name], roots) for name in players]
     if rng.random() < BASS_ODDS:
         layers.append(_draw_layer(rng, "bass", ("bass line",), bass, roots))
-    patterns = BEATS[beat]
-    drums = Drumming(beat, patterns[rng.integers(len(patterns))], rng.uniform(*GAINS_DB))
     return Section(
         layers=tuple(layers),
-        drumming=drums if rng.random() < DRUM_ODDS else None,
+        drumming=_draw_drumming(rng) if rng.random() < DRUM_ODDS else None,
         start_seconds=rng.uniform(0, beat_seconds),
         drive_db=_perhaps(rng, DISTORTED_ODDS, 6, 20),
         tremolo_hz=_perhaps(rng, TREMOLO_ODDS, 3.5, 8),
         cutoff_hz=_perhaps(rng, MUFFLED_ODDS, 600, 1500),
         level_db=rng.uniform(-32, -16),
     )
+
+
+def _draw_drumming(rng: np.random.Generator) -> Drumming:
+    beat = str(rng.choice(list(BEATS)))
+    return Drumming(beat, BEATS[beat][rng.integers(len(BEATS[beat]))], rng.uniform(*DRUM_GAINS_DB))
 
 
 def _draw_layer(

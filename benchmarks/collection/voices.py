@@ -39,7 +39,7 @@ class Shade:
 
 def draw_shade(rng: np.random.Generator) -> Shade:
     """Draws a shade."""
-    return Shade(*rng.uniform((0, 3, 0, 0), (1, 22, 1, 1)))
+    return Shade(*rng.uniform((0.3, 3, 0, 0), (1, 15, 1, 1)))
 
 
 def pluck(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
@@ -60,7 +60,7 @@ def bell(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> n
     """Frequency modulation by an inharmonic partner that dies away first (Chowning 1973)."""
     time = times(seconds)
     ratio = BELL_RATIOS[int(shade.pick * len(BELL_RATIOS))]
-    index = (0.8 + 3 * shade.bright) * np.exp(-time / 0.4)
+    index = (1 + 4 * shade.bright) * np.exp(-time / 0.4)
     tone = np.sin(2 * np.pi * hz * time + index * np.sin(2 * np.pi * ratio * hz * time))
     return tone * np.exp(-time / (0.25 + 0.9 * shade.hold)) * fades(time, 0.003, 0.03)
 
@@ -89,7 +89,7 @@ def flute(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> 
     time = times(seconds)
     tone = oscillate(np.array([1, 0.15 + 0.3 * shade.bright, 0.1, 0.04]), vibrato(hz, time, 5, 18), time)
     near = 2 * 0.97 * np.cos(2 * np.pi * hz / SAMPLE_RATE)
-    breath = lfilter([1, 0, -1], [1, -near, 0.97**2], rng.normal(0, 0.008 + 0.02 * shade.hold, len(time)))
+    breath = lfilter([1, 0, -1], [1, -near, 0.97**2], rng.normal(0, 0.02 + 0.02 * shade.hold, len(time)))
     return (tone + breath) * fades(time, 0.06, 0.06)
 
 
@@ -123,7 +123,7 @@ def bass(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> n
 def _swept(spectrum: np.ndarray, hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
     time = times(seconds)
     partial_hz = np.arange(1, len(spectrum) + 1) * hz
-    closed, opened = (_lowpassed(spectrum, partial_hz, cutoff) for cutoff in (600, 1200 + 4000 * shade.bright))
+    closed, opened = (_lowpassed(spectrum, partial_hz, cutoff) for cutoff in (900, 2000 + 4000 * shade.bright))
     apart = 2 ** (shade.detune_cents / 1200)
     dark, light = (
         oscillate(each, hz, time, phase) + oscillate(each, hz * apart, time, phase + 0.3)
