@@ -14,6 +14,9 @@ SPLIT_CYCLE = ("train", "train", "valid", "train", "test", "train", "train", "tr
 
 # The mode without thirds is neither major nor minor.
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "open": (0, 2, 5, 7, 10)}
+THIRD = 2  # steps above the tonic
+C3_HZ = 130.81
+KEYS = (0, -3, -5, -8, -10)  # C, A, G, E and D as semitones from C3: the usual keys of bands
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (0, 0, 3, 3), (0, 0, 0, 0))
 TEMPOS_BPM = ((55.0, 76.0), (94.0, 122.0), (142.0, 178.0))
 SLOW_BELOW_BPM, FAST_ABOVE_BPM = 85.0, 135.0
@@ -30,9 +33,9 @@ PARTS_OF_VOICE = {
     "pad": ("melody", "chords", "drone"),
 }
 BAND_SIZE = 4
-PLAYER_ODDS = (0.5, 0.35, 0.15)  # of one, two or three of them in a section
+PLAYER_ODDS = (0.6, 0.3, 0.1)  # of one, two or three of them in a section
 BASS_ODDS, DRUM_ODDS, DISTORTED_ODDS, TREMOLO_ODDS, MUFFLED_ODDS, VINYL_ODDS = 0.5, 0.65, 0.25, 0.25, 0.25, 0.3
-GAINS_DB, DRUM_GAINS_DB = (-7.0, 0.0), (-4.0, 5.0)
+GAINS_DB, DRUM_GAINS_DB = (-6.0, 0.0), (-3.0, 5.0)
 
 TAGS = (
     *VOICES,
@@ -103,7 +106,7 @@ class Song:
     Attributes:
         tempo_bpm: beats a minute; four sixteenths a beat.
         mode: key of SCALES.
-        tonic_hz: of the scale, in the octave below middle C.
+        tonic_hz: of the scale, from D2 to C3 and a little out of tune.
         kit: the drums.
         room: the reverberation.
         high_db: tilt of the equaliser.
@@ -135,11 +138,11 @@ class Song:
         return self.tonic_hz * 2 ** (octave + octaves + scale[degree] / 12)
 
     def tags(self, section: Section) -> set[str]:
-        """The members of TAGS that hold for a section."""
-        held = {self.mode, self.room.kind, *(layer.voice for layer in section.layers)}
-        held |= {layer.part for layer in section.layers}
+        """The members of TAGS that hold for a section; pace and mode only where they can be heard."""
+        held = {self.room.kind, *(layer.voice for layer in section.layers), *(layer.part for layer in section.layers)}
         held |= {"drums", section.drumming.beat} if section.drumming else set()
-        held |= {"slow"} if self.tempo_bpm < SLOW_BELOW_BPM else {"fast"} if self.tempo_bpm > FAST_ABOVE_BPM else set()
+        held |= self._pace() if section.drumming or any(layer.part != "drone" for layer in section.layers) else set()
+        held |= {self.mode} if self._third_is_heard(section) else set()
         effects = {
             "distorted": section.drive_db,
             "tremolo": section.tremolo_hz,
@@ -148,6 +151,17 @@ class Song:
         }
         held |= {tag for tag, amount in effects.items() if amount is not None}
         return held & set(TAGS)
+
+    def _pace(self) -> set[str]:
+        return {"slow"} if self.tempo_bpm < SLOW_BELOW_BPM else {"fast"} if self.tempo_bpm > FAST_ABOVE_BPM else set()
+
+    def _third_is_heard(self, section: Section) -> bool:
+        first, last = (section.start_seconds + at for at in (0, SECTION_SECONDS))
+        return any(
+            note.degree % len(SCALES[self.mode]) == THIRD and first <= note.step * self.step_seconds < last
+            for layer in section.layers
+            for note in layer.notes
+        )
 
 
 def split_of(number: int) -> str:
@@ -164,7 +178,7 @@ def compose(seed: int, number: int) -> Song:
     return Song(
         tempo_bpm=tempo_bpm,
         mode=str(rng.choice(list(SCALES), p=(0.4, 0.4, 0.2))),
-        tonic_hz=130.8 * 2 ** (-rng.integers(12) / 12 + rng.uniform(-30, 30) / 1200),
+        tonic_hz=C3_HZ * 2 ** (rng.choice(KEYS) / 12 + rng.uniform(-15, 15) / 1200),
         kit=draw_kit(rng),
         room=_draw_room(rng),
         high_db=rng.uniform(-5, 5),

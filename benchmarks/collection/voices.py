@@ -107,7 +107,7 @@ def voice(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> 
 def pad(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
     """Three dull saw waves apart in pitch that swell."""
     time, numbers = times(seconds), partials(hz)
-    spectrum = _lowpassed(1 / numbers, numbers * hz, 500 + 900 * shade.bright)
+    spectrum = _lowpassed(1 / numbers, numbers * hz, 400 + 500 * shade.bright)
     apart = 2 ** (np.array([-1, 0, 1]) * shade.detune_cents / 1200)
     tones = sum(oscillate(spectrum, hz * factor, time, rng.uniform()) for factor in apart)
     return tones / 3 * fades(time, min(0.8, seconds / 2), min(0.5, seconds / 3))
@@ -123,7 +123,7 @@ def bass(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> n
 def _swept(spectrum: np.ndarray, hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
     time = times(seconds)
     partial_hz = np.arange(1, len(spectrum) + 1) * hz
-    closed, opened = (_lowpassed(spectrum, partial_hz, cutoff) for cutoff in (900, 2000 + 4000 * shade.bright))
+    closed, opened = (_lowpassed(spectrum, partial_hz, cutoff) for cutoff in (1200, 2500 + 4000 * shade.bright))
     apart = 2 ** (shade.detune_cents / 1200)
     dark, light = (
         oscillate(each, hz, time, phase) + oscillate(each, hz * apart, time, phase + 0.3)
