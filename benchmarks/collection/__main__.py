@@ -13,8 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.collection.composing import SECTIONS_A_SONG
 from benchmarks.collection.rendering import write_song, write_table
-from benchmarks.collection.song import SECTIONS_A_SONG, TAGS
+from benchmarks.collection.song import TAGS
 
 FEWEST_SONGS = 5  # of which one each is for validation and for the test
 

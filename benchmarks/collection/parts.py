@@ -65,10 +65,10 @@ def bass_line(rng: np.random.Generator, chords: Sequence[int]) -> list[Note]:
 
 
 def _strokes(rhythm: str) -> list[tuple[int, int]]:
-    """Step and length of each stroke: it lasts until the next, half a bar at most."""
+    """Step and length of each stroke: it lasts until the next or the end of the bar."""
     starts = [step for step, mark in enumerate(rhythm) if mark == "x"]
     ends = [*starts[1:], STEPS_A_BAR]
-    return [(start, min(end - start, STEPS_A_BAR)) for start, end in zip(starts, ends, strict=True)]
+    return [(start, end - start) for start, end in zip(starts, ends, strict=True)]
 
 
 Part = Callable[[np.random.Generator, Sequence[int]], list[Note]]

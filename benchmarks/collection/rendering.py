@@ -11,8 +11,9 @@ import numpy as np
 import soundfile
 
 from benchmarks.collection import effects
+from benchmarks.collection.composing import compose, split_of
 from benchmarks.collection.drums import strokes
-from benchmarks.collection.song import SECTION_SECONDS, TAGS, Drumming, Layer, Section, Song, compose, split_of
+from benchmarks.collection.song import SECTION_SECONDS, TAGS, Drumming, Layer, Section, Song
 from benchmarks.collection.sound import SAMPLE_RATE, amplitude, rms
 from benchmarks.collection.voices import VOICES
 from genre_tagger.files import replacing

@@ -12,8 +12,9 @@ from scipy.signal import butter, find_peaks, periodogram, sosfilt
 
 from benchmarks.collection import effects
 from benchmarks.collection.__main__ import main
+from benchmarks.collection.composing import compose
 from benchmarks.collection.rendering import render, write_song
-from benchmarks.collection.song import TAGS, Room, Section, Song, compose
+from benchmarks.collection.song import TAGS, Room, Section, Song
 from benchmarks.collection.sound import SAMPLE_RATE
 from benchmarks.collection.voices import VOICES, Shade
 from genre_tagger.data.folder import FolderSource
