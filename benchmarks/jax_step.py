@@ -46,11 +46,9 @@ def main() -> None:
     table = Table(*COLUMNS, title=str(jax.devices()[0]))
     for precision, dtype in PRECISIONS.items():
         rates = matrix_rate(dtype, 256 if arguments.quick else 8192), bandwidth(2**20 if arguments.quick else 2**30)
-        for preset in arguments.presets.split(","):
-            for batch in batches:
-                table.add_row(
-                    preset, precision, str(batch), *measured(preset, precision, batch, rates, arguments.quick)
-                )
+        for preset, batch in itertools.product(arguments.presets.split(","), batches):
+            figures = measured(preset, precision, batch, rates, arguments.quick)
+            table.add_row(preset, precision, str(batch), *figures)
     Console(width=120).print(table)
 
 
