@@ -5,7 +5,7 @@
 Windows of whole clips are so many seconds long in place of 29.12. All widths are divided by 4. What is counted in
 frames shrinks with the window, by a power of 2: dilation depths, the frames that attention averages over, and the
 recurrent preset's last pools along time, so that receptive fields and recurrent steps keep their share of the window.
-Presets of short windows keep those.
+Presets of short windows keep those. Learning rates below 1e-3, made for hundreds of epochs, are raised to it.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import yaml
 from genre_tagger.config import load_config, preset_names
 
 WIDTH_FACTOR = 4
+LOWEST_RATE = 1e-3
 WIDTHS = {
     "cnn": ("kernels", "output_width", "cardinality"),
     "cascade": ("width",),
@@ -46,6 +47,7 @@ def reduced(preset: str, seconds: float) -> dict:
     for section, keys in WIDTHS.items():
         for key in keys if values["model"][section] else ():
             values["model"][section][key] = _divided(values["model"][section][key])
+    values["training"]["learning_rate"] = max(LOWEST_RATE, values["training"]["learning_rate"])
     if values["window"]["seconds"] > seconds:
         _shorten(values["model"], round(math.log2(values["window"]["seconds"] / seconds)))
         values["window"]["seconds"] = seconds
