@@ -1,6 +1,7 @@
 """What each command does, from options to results: source, data, training, evaluation. The command line prints it."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
@@ -150,7 +152,8 @@ def open_data(
     """The clips that a configuration is trained on, rendered and prepared as far as they are not; arguments as `train`.
 
     Raises:
-        UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
+        UserError: a mistake in the options or the table, no usable clip, a window longer than all of them, a full or
+            unwritable disk.
     """
     check_backend()
     if stream:
@@ -165,14 +168,25 @@ def open_data(
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
         for line in (_describe(manifest), *manifest.notes):
             say(line)
-    if short := dataset.clips_shorter_than(config.window.seconds):
-        say(f"{short} clips are shorter than the window of {config.window.seconds} s: filled with zeros at the end")
+    _check_window(dataset, config.window.seconds, say)
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
     record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
     record["protocol"] = dataset.protocol
     return OpenedData(dataset, record, rejected)
+
+
+def _check_window(dataset: Dataset, window_seconds: float, say: Say) -> None:
+    """Says how many clips do not fill the window; raises UserError where none does."""
+    lengths = np.concatenate([clips.seconds for clips in dataset.splits.values()])
+    if (longest := lengths.max()) < window_seconds:
+        raise UserError(
+            f"config key 'window.seconds': found {window_seconds:g}, and the longest clip has {longest:.2f} s; expected "
+            f"a window that some clip fills, --set window.seconds={math.floor(100 * longest) / 100:g} for example"
+        )
+    if short := int((lengths < window_seconds).sum()):
+        say(f"{short} clips are shorter than the window of {window_seconds:g} s: filled with zeros at the end")
 
 
 def train_run(

@@ -88,6 +88,16 @@ def test_train_prints_what_was_learned_and_what_is_next(trained):
     assert "sub/g1.wav" in output
 
 
+def test_a_window_longer_than_every_clip_is_refused(trained, shared_music_folder, tmp_path, failure):
+    places = ["--run", tmp_path / "run", "--data", trained[0].parent / "data"]
+    line = failure("train", "folder", "--root", shared_music_folder, *OVERRIDES, "--set", "window.seconds=4", *places)
+    longest = float(re.search(r"'window.seconds': found 4, and the longest clip has (\S+) s; expected", line)[1])
+    assert 1.5 <= longest < 1.6  # b2.mp3, with the encoder's padding
+    suggested = float(re.search(r"--set window.seconds=(\S+) for example$", line)[1])
+    assert longest - 0.01 <= suggested <= longest
+    assert not any((tmp_path / "run").iterdir())
+
+
 def test_train_leaves_a_whole_run_directory(trained):
     path, _ = trained
     for name in ("config.yaml", "tags.txt", "model.keras", "history.csv", "metrics.json", "predictions.parquet"):
