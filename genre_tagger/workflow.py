@@ -182,8 +182,8 @@ def _check_window(dataset: Dataset, window_seconds: float, say: Say) -> None:
     lengths = np.concatenate([clips.seconds for clips in dataset.splits.values()])
     if (longest := lengths.max()) < window_seconds:
         raise UserError(
-            f"config key 'window.seconds': found {window_seconds:g}, and the longest clip has {longest:.2f} s; expected "
-            f"a window that some clip fills, --set window.seconds={math.floor(100 * longest) / 100:g} for example"
+            f"config key 'window.seconds': found {window_seconds:g}, and the longest clip has {longest:.2f} s; "
+            f"expected a window that some clip fills, --set window.seconds={math.floor(100 * longest) / 100:g} for example"
         )
     if short := int((lengths < window_seconds).sum()):
         say(f"{short} clips are shorter than the window of {window_seconds:g} s: filled with zeros at the end")
