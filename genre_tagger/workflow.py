@@ -183,8 +183,8 @@ def _check_window(dataset: Dataset, window_seconds: float, say: Say) -> None:
     if (longest := lengths.max()) < window_seconds:
         fitting = math.floor(100 * longest) / 100
         raise UserError(
-            f"config key 'window.seconds': found {window_seconds:g}, and the longest clip has {longest:.2f} s; expected "
-            f"a window that some clip fills, as by --set window.seconds={fitting:g}"
+            f"config key 'window.seconds': found {window_seconds:g}, and the longest clip has {longest:.2f} s; "
+            f"expected a window that some clip fills, as by --set window.seconds={fitting:g}"
         )
     if short := int((lengths < window_seconds).sum()):
         say(f"{short} clips are shorter than the window of {window_seconds:g} s: filled with zeros at the end")
