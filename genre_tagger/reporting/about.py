@@ -1,0 +1,134 @@
+"""What the run is: the sections on its data, its model and its training."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genre_tagger.config import Config
+from genre_tagger.data.card import CARD_NAME, PLOT_NAME
+from genre_tagger.models.tagger import BRANCHES, load_tagger
+from genre_tagger.reporting.view import Section, Table, count, name, number, plot_of
+from genre_tagger.run import RunDirectory, flat
+
+NO_DATA = "The weights were imported and have not been evaluated, so the run has no data of its own."
+STREAMED = "The run reads its clips straight from their files; a dataset card is made of prepared data only."
+
+
+def data_section(record: Mapping[str, Any]) -> Section:
+    """Where the clips came from, and their dataset card where the prepared data is still there.
+
+    Args:
+        record: content of the run's `data.json`.
+    """
+    title = "Data"
+    if record["source"] is None:
+        return Section("data", title, [NO_DATA])
+    facts = {"source": _options(record["source"])}
+    if record.get("protocol"):
+        facts["protocol"] = record["protocol"]
+    facts["hash"] = record["hash"][:16]
+    if record["stream"]:
+        return Section("data", title, [STREAMED], facts)
+    prepared = Path(record["prepared"])
+    if not (prepared / CARD_NAME).is_file():
+        return Section("data", title, [f"{prepared}: no dataset card is there any more, so there is none here."], facts)
+    card = json.loads((prepared / CARD_NAME).read_text(encoding="utf-8"))
+    return Section(
+        "data",
+        title,
+        lines=card["notes"],
+        facts=facts | _card_facts(card),
+        figures=plot_of(prepared / PLOT_NAME, "Tag counts, shares, co-occurrence, lengths and kinds of the clips"),
+        tables=[_splits_table(card["splits"])],
+    )
+
+
+def model_section(run: RunDirectory, config: Config, record: Mapping[str, Any]) -> Section:
+    """Windows, front-end, branches and size; where imported weights come from, with the notice that goes with them."""
+    front, window = config.frontend, config.window
+    hop = f" every {window.hop_seconds:g} s" if window.hop_seconds else ""
+    facts = {
+        "parameters": f"{load_tagger(run.model).count_params():,}",
+        "window": f"{window.seconds:g} s; in training {window.train}, in evaluation {window.evaluate}{hop}, "
+        f"pooled by {window.pooling}",
+        "front-end": f"{front.sample_rate:,} Hz, log-mel of {front.n_mels} bands, n_fft {front.n_fft}, "
+        f"hop {front.hop_length}, {config.frames:,} frames a window",
+    }
+    sections = ("cascade", *BRANCHES, "head")
+    facts |= {part: _settings(section) for part in sections if (section := getattr(config.model, part)) is not None}
+    folded = {"The resolved configuration": config.to_yaml()}
+    if origin := record.get("origin"):
+        facts |= {key: value for key, value in origin.items() if key != "notice"}
+        folded["Licence of the imported weights"] = origin["notice"]
+    return Section("model", "Model", facts=facts, folded=folded)
+
+
+def training_section(run: RunDirectory, config: Config, record: Mapping[str, Any]) -> Section:
+    """The best epoch, the history, and what it was made with."""
+    environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    facts, lines, folded = {}, [], {}
+    if run.history.exists():
+        history = pd.read_csv(run.history)
+        facts = _history_facts(history, config)
+        folded["Every epoch"] = history.to_string(index=False, float_format="{:.5g}".format)
+    else:
+        lines.append("No history: the weights were imported, not trained here.")
+    if init := record.get("init"):
+        facts["started from"] = f"the run {init['run']}, first {config.training.freeze} layers frozen"
+    facts |= _environment_facts(environment)
+    figures = plot_of(run.report / "history.png", "Loss, ROC-AUC, PR-AUC and learning rate by epoch")
+    return Section("training", "Training", lines, facts, figures, folded=folded)
+
+
+def _options(source: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in source.items() if value is not None)
+
+
+def _card_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    seconds = card["seconds"]
+    return {
+        "prepared at": f"{card['sample_rate']:,} Hz, mono",
+        "lengths": f"median {seconds['50%']:.1f} s, nine of ten from {seconds['5%']:.1f} to {seconds['95%']:.1f} s",
+        "files": "; ".join(card["files"]["kinds"]),
+        "rejected": "; ".join(f"{reason} ({times:,})" for reason, times in card["rejected"].items()) or "none",
+    }
+
+
+def _splits_table(splits: Mapping[str, Mapping[str, float]]) -> Table:
+    rows = [
+        [name(split), count(of["clips"]), count(of["groups"]), number(of["hours"], digits=2)]
+        for split, of in splits.items()
+    ]
+    return Table("Splits", ("split", "clips", "groups", "hours"), rows)
+
+
+def _settings(section: Any) -> str:
+    """The settings of a part of the model, but for those that are off."""
+    values = flat(section.model_dump())
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items() if value not in (None, False))
+
+
+def _history_facts(history: pd.DataFrame, config: Config) -> dict[str, str]:
+    training = config.training
+    facts = {"epochs": f"{len(history)} of {training.epochs}"}
+    if "val_roc_auc" in history:
+        best = history.loc[history["val_roc_auc"].idxmax()]
+        facts["best epoch"] = f"{best['epoch']:.0f}, validation ROC-AUC {best['val_roc_auc']:.4f}; this is the model"
+    facts["optimizer"] = (
+        f"Adam, learning rate {training.learning_rate:g} ({training.schedule}), batches of {training.batch_size}, "
+        f"{training.precision}"
+    )
+    return facts
+
+
+def _environment_facts(environment: Mapping[str, Any]) -> dict[str, str]:
+    versions = ", ".join(f"{package} {version}" for package, version in environment["packages"].items() if version)
+    return {
+        "device": ", ".join(environment["devices"]) or "not trained here",
+        "seed": str(environment["seed"]),
+        "commit": environment["git_commit"] or "not from a checkout",
+        "made with": f"Python {environment['python']}, {versions}",
+    }
