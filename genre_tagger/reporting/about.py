@@ -13,6 +13,7 @@ from genre_tagger.models.tagger import BRANCHES, load_tagger
 from genre_tagger.reporting.view import Section, Table, count, name, number, plot_of
 from genre_tagger.run import RunDirectory, flat
 
+LIKE_SECONDS = 0.1  # clips that differ by less are of one length
 NO_DATA = "The weights were imported and have not been evaluated, so the run has no data of its own."
 STREAMED = "The run reads its clips straight from their files; a dataset card is made of prepared data only."
 
@@ -84,14 +85,16 @@ def training_section(run: RunDirectory, config: Config, record: Mapping[str, Any
 
 
 def _options(source: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in source.items() if value is not None)
+    others = [f"{key} {value}" for key, value in source.items() if key != "source" and value is not None]
+    return ", ".join([source["source"], *others])
 
 
 def _card_facts(card: Mapping[str, Any]) -> dict[str, str]:
-    seconds = card["seconds"]
+    shortest, median, longest = (card["seconds"][quantile] for quantile in ("5%", "50%", "95%"))
+    spread = f", nine of ten from {shortest:.1f} to {longest:.1f} s" if longest - shortest > LIKE_SECONDS else ""
     return {
         "prepared at": f"{card['sample_rate']:,} Hz, mono",
-        "lengths": f"median {seconds['50%']:.1f} s, nine of ten from {seconds['5%']:.1f} to {seconds['95%']:.1f} s",
+        "lengths": f"{median:.1f} s{spread}",
         "files": "; ".join(card["files"]["kinds"]),
         "rejected": "; ".join(f"{reason} ({times:,})" for reason, times in card["rejected"].items()) or "none",
     }
@@ -108,7 +111,20 @@ def _splits_table(splits: Mapping[str, Mapping[str, float]]) -> Table:
 def _settings(section: Any) -> str:
     """The settings of a part of the model, but for those that are off."""
     values = flat(section.model_dump())
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items() if value not in (None, False))
+    return ", ".join(_setting(key.replace("_", " "), value) for key, value in values.items() if not _is_off(value))
+
+
+def _is_off(value: Any) -> bool:
+    return not any(value) if isinstance(value, tuple) else not value
+
+
+def _setting(words: str, value: Any) -> str:
+    """A name and its value; a series by its numbers, a pair of sizes with a cross between."""
+    if value is True:
+        return words
+    if isinstance(value, tuple):
+        return f"{words} {' '.join('x'.join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)}"
+    return f"{words} {value}"
 
 
 def _history_facts(history: pd.DataFrame, config: Config) -> dict[str, str]:

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import figure
+from matplotlib.ticker import NullFormatter
 from scipy.stats import binomtest
 
 from genre_tagger.data.clips import UNKNOWN
 from genre_tagger.evaluation.plots import BAR, DPI, MARK, TRAINING
 from genre_tagger.reporting.evaluated import Evaluated
-from genre_tagger.reporting.view import Cell, Figure, Section, Table, count, interval_text, number
+from genre_tagger.reporting.view import Cell, Figure, Section, Table, count, interval_text, name, number
 
 BINS = 10
-WIDTH, HEIGHT = 7.0, 7.0  # inches
+WIDTH, HEIGHT = 6.5, 6.5  # inches
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ def calibration_section(evaluated: Evaluated) -> Section:
     known = predictions.labels != UNKNOWN
     predicted, observed = predictions.scores[known].mean(), predictions.labels[known].mean()
     lines = [
-        f"All tags of all {evaluated.metrics['split']} clips together: on average a label is given {predicted:.3f} and "
-        f"{observed:.3f} of them are true. The calibration error is the mean distance between the two over the bins; "
-        "few clips raise it.",
-        "The intervals count labels as if they knew nothing of each other. Labels of one song do, so they are rather "
-        "too narrow.",
+        f"Over all tags and {evaluated.metrics['split']} clips the mean predicted probability is {predicted:.3f}, and "
+        f"{observed:.3f} of the labels are true. The calibration error is the mean distance between the two over the "
+        f"{BINS} bins, weighted by their labels; few clips raise it.",
+        "The intervals are by counts, as if labels were independent. Those of one song are not, so the true intervals "
+        "are wider.",
     ]
     figure = Figure(plot_reliability(bins), "Share of true labels by predicted probability, and the labels in each bin")
     return Section("calibration", "Calibration", lines, figures=[figure], tables=[_bin_table(bins)])
@@ -99,6 +100,7 @@ def plot_reliability(bins: Sequence[Bin]) -> bytes:
     edges = np.array([one.edges for one in bins]).reshape(-1, 2)
     below.bar(edges[:, 0], [one.labels for one in bins], np.diff(edges)[:, 0], align="edge", color=BAR, edgecolor="w")
     below.set(xlabel="predicted probability", ylabel="labels", yscale="log")
+    below.yaxis.set_minor_formatter(NullFormatter())
     for axes in (top, below):
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
@@ -110,7 +112,7 @@ def plot_reliability(bins: Sequence[Bin]) -> bytes:
 def _bin_table(bins: Sequence[Bin]) -> Table:
     rows = [
         [
-            Cell(f"{one.edges[0]:.1f} to {one.edges[1]:.1f}", one.edges[0]),
+            name(f"{one.edges[0]:.1f} to {one.edges[1]:.1f}"),
             count(one.labels),
             number(one.predicted),
             Cell(number(one.observed).text, one.observed, interval_text(one.low, one.high)),

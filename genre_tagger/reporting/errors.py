@@ -38,11 +38,12 @@ def errors_section(evaluated: Evaluated, config: Config, record: Mapping[str, An
     ids = [predictions.clip_ids[mistake.row] for mistakes in found.values() for mistake in mistakes]
     lines = [
         f"The {evaluated.metrics['split']} clips with the most confident mistakes, one a group. A tag is given where "
-        "its probability reaches its threshold. Where the ear takes the model's side, the label is wrong."
+        "its probability reaches its threshold. If your ear agrees with the model, the label is wrong."
     ]
     sample_rate = config.frontend.sample_rate
     try:
         waveforms = read_waveforms(record, sample_rate, evaluated.metrics["split"], ids)
+        lines.append(f"The players have the audio as MP3, mono, at the model's {sample_rate:,} Hz before that.")
     except NoSound as reason:
         waveforms = {}
         lines.append(f"No players, as the audio is not there any more: {reason}")
@@ -81,7 +82,7 @@ def _view(evaluated: Evaluated, mistake: Mistake, waveforms: Mapping[str, np.nda
     sound, note = _sound(waveforms.get(clip_id), sample_rate)
     return ClipView(
         clip_id,
-        f"{predictions.tags[mistake.tag]}: {mistake.score:.3f}",
+        f"{predictions.tags[mistake.tag]} {mistake.score:.3f}, threshold {limits[mistake.tag]:.3f}",
         [predictions.tags[column] for column in np.flatnonzero(labels == 1)],
         [(predictions.tags[column], f"{scores[column]:.2f}") for column in given],
         sound,
@@ -93,5 +94,5 @@ def _sound(waveform: np.ndarray | None, sample_rate: int) -> tuple[bytes | None,
     if waveform is None:
         return None, "The audio is not there any more."
     seconds = len(waveform) / sample_rate
-    part = f"the middle {LONGEST_SECONDS:g} s of {seconds:.1f} s" if seconds > LONGEST_SECONDS else f"{seconds:.1f} s"
-    return to_mp3(excerpt(waveform, sample_rate), sample_rate), f"As the model hears it: {part}, mono, MP3."
+    cut = f"{LONGEST_SECONDS:g} s from the middle of " if seconds > LONGEST_SECONDS else ""
+    return to_mp3(excerpt(waveform, sample_rate), sample_rate), f"{cut}{seconds:.1f} s"

@@ -1,5 +1,6 @@
 """A run on one HTML page that can be sent around: the steps of `genre-tagger report`."""
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 from genre_tagger.data.clips import read_tags
@@ -56,10 +57,11 @@ def gather(run_path: Path) -> Page:
     record, tags = read_data(run), read_tags(run.tags)
     evaluated = None if record["source"] is None else Evaluated.open(run, config.seed)
     source = "imported weights" if "origin" in record else f"trained on {record['source']['source']}"
+    day = datetime.fromtimestamp(run.model.stat().st_mtime, timezone.utc)
     protocol = f", protocol {record['protocol']}" if record.get("protocol") else ""
     return Page(
         title=run.path.resolve().name,
-        subtitle=f"{len(tags)} tags, {source}{protocol}",
+        subtitle=f"{len(tags)} tags, {source}{protocol}, {day:%Y-%m-%d}",
         headlines=_headlines(evaluated) if evaluated else [],
         sections=[
             data_section(record),

@@ -44,11 +44,6 @@ class Cell:
     detail: str = ""
     range: Range | None = None
 
-    @property
-    def is_number(self) -> bool:
-        """Whether it stands on the right, one digit below the other."""
-        return not isinstance(self.value, str)
-
 
 @dataclass(frozen=True)
 class Table:
@@ -58,6 +53,12 @@ class Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     sorted_by: int | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """`number` or `words` for each column: numbers stand on the right, one digit below the other."""
+        columns = zip(*self.rows, strict=True)
+        return ["words" if any(isinstance(cell.value, str) for cell in column) else "number" for column in columns]
 
 
 @dataclass(frozen=True)
