@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -61,6 +62,8 @@ def make_predictions(source: FolderSource) -> Predictions:
     labels = np.stack([clip.labels for clip in clips])
     labels[rng.random(labels.shape) < 0.1] = -1
     scores = rng.uniform(0.05, 0.95, labels.shape)
+    worst = next(row for row, clip in enumerate(clips) if clip.id == LONG_CLIP), list(source.tags).index("piano")
+    labels[worst], scores[worst] = 0, 0.99
     return Predictions(
         clip_ids=[clip.id for clip in clips],
         groups=np.array([clip.group for clip in clips]),
@@ -72,13 +75,21 @@ def make_predictions(source: FolderSource) -> Predictions:
 
 
 @pytest.fixture
-def run(tmp_path, collection, prepared) -> RunDirectory:
-    """A trained and evaluated run on it, of a model with 5 x 4 + 4 parameters."""
+def run(tmp_path, shared_run) -> RunDirectory:
+    """A trained and evaluated run of a model with 5 x 4 + 4 parameters, to be changed."""
+    return RunDirectory(shutil.copytree(shared_run.path, tmp_path / shared_run.path.name))
+
+
+@pytest.fixture(scope="session")
+def shared_run(tmp_path_factory, collection, prepared) -> RunDirectory:
+    """The same for tests that change nothing in it."""
     source = FolderSource(collection)
     config = load_config("small", overrides=[f"frontend.sample_rate={RATE_HZ}", "training.epochs=3"])
     options = {"source": "folder", "root": str(collection)}
-    record = {"source": options, "data": str(tmp_path), "prepared": str(prepared), "stream": False, "hash": "0" * 64}
-    run = create_run(tmp_path / "my <run>", config, {**record, "protocol": "stratified"}, source.tags, ["CPU"])
+    record = {"source": options, "data": "unused", "prepared": str(prepared), "stream": False, "hash": "0" * 64}
+    run = create_run(
+        tmp_path_factory.mktemp("runs") / "my <run>", config, {**record, "protocol": "stratified"}, source.tags, ["CPU"]
+    )
     waveform = keras.Input((5,))
     keras.Model(waveform, keras.layers.Dense(len(source.tags))(waveform)).save(run.model)
     epochs = {"epoch": [1, 2], "loss": [0.5, 0.4], "val_roc_auc": [0.61234, 0.6]}
