@@ -34,7 +34,7 @@ def _threshold_line(thresholds: Thresholds) -> str:
     if not thresholds.are_chosen:
         return f"Every tag has the threshold {thresholds.all_tags:g}, as no validation clips could choose one."
     shared = ", ".join(thresholds.from_all_tags)
-    return f"Thresholds are for {thresholds.objective} on the {thresholds.split} clips" + (
+    return f"Thresholds are chosen for {thresholds.objective} on the {thresholds.split} clips" + (
         f"; with too few of them, so with that of all tags together: {shared}." if shared else "."
     )
 
