@@ -1,6 +1,7 @@
 """What the run is: the sections on its data, its model and its training."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,10 @@ def model_section(run: RunDirectory, config: Config, record: Mapping[str, Any]) 
     """Windows, front-end, branches and size; where imported weights come from, with the notice that goes with them."""
     front, window = config.frontend, config.window
     hop = f" every {window.hop_seconds:g} s" if window.hop_seconds else ""
+    model = load_tagger(run.model)
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     facts = {
-        "parameters": f"{load_tagger(run.model).count_params():,}",
+        "parameters": f"{trainable:,} trainable, {model.count_params():,} in all",
         "window": f"{window.seconds:g} s; in training {window.train}, in evaluation {window.evaluate}{hop}, "
         f"pooled by {window.pooling}",
         "front-end": f"{front.sample_rate:,} Hz, log-mel of {front.n_mels} bands, n_fft {front.n_fft}, "

@@ -79,7 +79,7 @@ def test_every_section_has_its_content(written):
     assert list(written.sections) == SECTIONS
     expected = {
         "data": ("folder", "stratified", "WAV, 8000 Hz, 1 channel", "0.6 s"),
-        "model": ("24", "8,000 Hz", "dilation depth"),
+        "model": ("24 trainable, 24 in all", "8,000 Hz", "dilation depth"),
         "training": ("2 of 3", "1, validation ROC-AUC 0.6123", "CPU"),
         "tags": ("95 % intervals", "Left out of averages"),
         "calibration": ("mean predicted probability", "0.0 to 0.1"),
