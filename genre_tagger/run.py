@@ -123,6 +123,14 @@ def read_data(run: RunDirectory) -> dict[str, Any]:
         raise UserError(f"{run.data}: cannot be read ({error}); train again into another --run") from None
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a file of the run; raises UserError where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+
+
 def check_evaluated(run: RunDirectory) -> None:
     """Raises UserError where a run has not been evaluated, or not since it was trained last."""
     for needed in (run.predictions, run.metrics):

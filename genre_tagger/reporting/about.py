@@ -1,6 +1,5 @@
 """What the run is: the sections on its data, its model and its training."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from genre_tagger.config import Config
 from genre_tagger.data.card import CARD_NAME, PLOT_NAME
 from genre_tagger.models.tagger import BRANCHES, load_tagger
 from genre_tagger.reporting.view import Section, Table, count, name, number, plot_of
-from genre_tagger.run import RunDirectory, flat
+from genre_tagger.run import RunDirectory, flat, read_json
 
 LIKE_SECONDS = 0.1  # clips that differ by less are of one length
 NO_DATA = "The weights were imported and have not been evaluated, so the run has no data of its own."
@@ -37,7 +36,7 @@ def data_section(record: Mapping[str, Any]) -> Section:
     prepared = Path(record["prepared"])
     if not (prepared / CARD_NAME).is_file():
         return Section("data", title, [f"{prepared}: no dataset card is there any more, so there is none here."], facts)
-    card = json.loads((prepared / CARD_NAME).read_text(encoding="utf-8"))
+    card = read_json(prepared / CARD_NAME)
     return Section(
         "data",
         title,
@@ -72,7 +71,7 @@ def model_section(run: RunDirectory, config: Config, record: Mapping[str, Any]) 
 
 def training_section(run: RunDirectory, config: Config, record: Mapping[str, Any]) -> Section:
     """The best epoch, the history, and what it was made with."""
-    environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    environment = read_json(run.environment)
     facts, lines, folded = {}, [], {}
     if run.history.exists():
         history = pd.read_csv(run.history)

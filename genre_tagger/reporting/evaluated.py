@@ -1,6 +1,5 @@
 """What an evaluation has left in a run, for the sections that show how good it is."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.evaluation.metrics import Metrics, compute_metrics
 from genre_tagger.evaluation.predictions import Predictions, read_predictions
 from genre_tagger.export.thresholds import Thresholds, choose_thresholds, fixed_thresholds
-from genre_tagger.run import RunDirectory, check_evaluated
+from genre_tagger.run import RunDirectory, check_evaluated, read_json
 
 AREAS = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
 
@@ -38,7 +37,7 @@ class Evaluated:
     def open(cls, run: RunDirectory, seed: int) -> "Evaluated":
         """Reads it; raises UserError where the run was not evaluated since its training."""
         check_evaluated(run)
-        metrics = json.loads(run.metrics.read_text(encoding="utf-8"))
+        metrics = read_json(run.metrics)
         predictions = read_predictions(run.predictions)
         floor = read_predictions(run.floor).of_split(metrics["split"]) if run.floor.exists() else None
         return cls(

@@ -186,6 +186,11 @@ def test_a_run_that_was_not_evaluated_is_refused(run, failure, missing):
     assert not run.page.exists()
 
 
+def test_broken_metrics_are_named(run, failure):
+    run.metrics.write_text("{")
+    assert failure("report", run.path).startswith(f"{run.metrics}: cannot be read (")
+
+
 def test_a_run_that_was_trained_since_is_refused(run, failure):
     os.utime(run.metrics, (0, 0))
     assert f"{run.metrics}: older than model.keras" in failure("report", run.path)
