@@ -1,8 +1,11 @@
 """A run on one HTML page that can be sent around: the steps of `genre-tagger report`."""
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
+from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
 from genre_tagger.errors import UserError
 from genre_tagger.files import replacing, storage_errors
@@ -14,7 +17,7 @@ from genre_tagger.reporting.render import render
 from genre_tagger.reporting.robustness import robustness_section
 from genre_tagger.reporting.tags import tags_section
 from genre_tagger.reporting.view import Headline, Page, Section, interval_text, number
-from genre_tagger.run import open_run, read_data
+from genre_tagger.run import RunDirectory, open_run, read_data
 from genre_tagger.workflow import check_backend
 
 ENDINGS = (".html", ".htm")
@@ -40,10 +43,10 @@ def write_page(run_path: Path, output: Path | None = None) -> Path:
         UserError: no such run, not evaluated since its training, or the file is no HTML file or cannot be written.
     """
     check_backend()
-    run, _ = open_run(run_path)
+    run, config = open_run(run_path)
     output = output or run.page
     _check_output(output)
-    html = render(gather(run_path))
+    html = render(gather(run, config))
     with storage_errors(output.parent):
         output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(output) as beside:
@@ -51,40 +54,35 @@ def write_page(run_path: Path, output: Path | None = None) -> Path:
     return output
 
 
-def gather(run_path: Path) -> Page:
+def gather(run: RunDirectory, config: Config) -> Page:
     """Everything that stands on the page of a run; raises UserError as `write_page`."""
-    run, config = open_run(run_path)
-    record, tags = read_data(run), read_tags(run.tags)
-    evaluated = None if record["source"] is None else Evaluated.open(run, config.seed)
-    source = "imported weights" if "origin" in record else f"trained on {record['source']['source']}"
-    day = datetime.fromtimestamp(run.model.stat().st_mtime, timezone.utc)
-    protocol = f", protocol {record['protocol']}" if record.get("protocol") else ""
-    return Page(
-        title=run.path.resolve().name,
-        subtitle=f"{len(tags)} tags, {source}{protocol}, {day:%Y-%m-%d}",
-        headlines=_headlines(evaluated) if evaluated else [],
-        sections=[
-            data_section(record),
-            model_section(run, config, record),
-            training_section(run, config, record),
-            *(
-                [
-                    tags_section(run, evaluated),
-                    calibration_section(evaluated),
-                    errors_section(evaluated, config, record),
-                    robustness_section(run),
-                ]
-                if evaluated
-                else _not_evaluated(run_path)
-            ),
-        ],
-    )
+    record = read_data(run)
+    about = [data_section(record), model_section(run, config, record), training_section(run, config, record)]
+    title, subtitle = run.path.resolve().name, _subtitle(run, record)
+    if record["source"] is None:
+        return Page(title, subtitle, [], [*about, *_not_evaluated(run)])
+    evaluated = Evaluated.open(run, config.seed)
+    scores = [
+        tags_section(run, evaluated),
+        calibration_section(evaluated),
+        errors_section(evaluated, config, record),
+        robustness_section(run),
+    ]
+    return Page(title, subtitle, _headlines(evaluated), [*about, *scores])
 
 
 def _check_output(output: Path) -> None:
     if output.suffix.lower() not in ENDINGS or output.is_dir():
         found = "a directory" if output.is_dir() else f"{output.name!r}"
         raise UserError(f"--output {output}: found {found}, expected a file name that ends in .html")
+
+
+def _subtitle(run: RunDirectory, record: Mapping[str, Any]) -> str:
+    """How many tags, of what origin, under which protocol, of which day."""
+    day = datetime.fromtimestamp(run.model.stat().st_mtime, timezone.utc)
+    source = "imported weights" if "origin" in record else f"trained on {record['source']['source']}"
+    protocol = f", protocol {record['protocol']}" if record.get("protocol") else ""
+    return f"{len(read_tags(run.tags))} tags, {source}{protocol}, {day:%Y-%m-%d}"
 
 
 def _headlines(evaluated: Evaluated) -> list[Headline]:
@@ -105,6 +103,6 @@ def _area_headline(evaluated: Evaluated, area: str) -> Headline:
     return Headline(f"macro {AREAS[area]}", number(value["value"], digits=4).text, interval, note)
 
 
-def _not_evaluated(run_path: Path) -> list[Section]:
-    line = f"Not evaluated; `genre-tagger evaluate {run_path} SOURCE` does it on labelled music."
+def _not_evaluated(run: RunDirectory) -> list[Section]:
+    line = f"Not evaluated; `genre-tagger evaluate {run.path} SOURCE` does it on labelled music."
     return [Section(anchor, title, [line]) for anchor, title in UNKNOWN_UNTIL_EVALUATED.items()]
