@@ -82,7 +82,7 @@ def test_every_section_has_its_content(written):
         "model": ("24 trainable, 24 in all", "8,000 Hz", "dilation depth"),
         "training": ("2 of 3", "1, validation ROC-AUC 0.6123", "CPU"),
         "tags": ("95 % intervals", "Left out of averages"),
-        "calibration": ("mean predicted probability", "0.0 to 0.1"),
+        "calibration": ("mean predicted probability", "0.8 to 0.9"),
         "errors": ("15 s from the middle of 17.0 s", "threshold"),
         "robustness": ("Not measured", "--robustness"),
     }

@@ -24,9 +24,9 @@ def test_prepared_clips_are_found_by_their_ids(record, collection):
         np.testing.assert_allclose(waveform, written, atol=1 / 32768)
 
 
-@pytest.mark.parametrize("prepared", [None, "gone"])
-def test_without_prepared_data_the_files_are_read(record, collection, prepared):
-    waveforms = read_waveforms({**record, "prepared": prepared}, 16_000, "test", CLIPS)
+@pytest.mark.parametrize("place", [None, "gone"])
+def test_without_prepared_data_the_files_are_read(record, place):
+    waveforms = read_waveforms({**record, "prepared": place}, 16_000, "test", CLIPS)
     assert {name: len(waveform) for name, waveform in waveforms.items()} == dict.fromkeys(CLIPS, 9600)
 
 
