@@ -35,7 +35,7 @@ def data_section(record: Mapping[str, Any]) -> Section:
         return Section("data", title, [STREAMED], facts)
     prepared = Path(record["prepared"])
     if not (prepared / CARD_NAME).is_file():
-        return Section("data", title, [f"{prepared}: no dataset card is there any more, so there is none here."], facts)
+        return Section("data", title, [f"{prepared}: the dataset card is not there any more."], facts)
     card = read_json(prepared / CARD_NAME)
     return Section(
         "data",

@@ -155,7 +155,7 @@ def test_what_is_gone_is_said_in_its_place(run):
     run.floor.unlink()
     run.history.unlink()
     page = parsed(write_page(run.path))
-    assert "/gone/prepared: no dataset card is there any more" in page.sections["data"]
+    assert "/gone/prepared: the dataset card is not there any more" in page.sections["data"]
     assert "the audio is not there any more: gone: no such folder" in page.sections["errors"]
     assert "The audio is not there any more." in page.sections["errors"]
     assert page.all("audio") == [] and page.all("article")
