@@ -45,7 +45,7 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-COMMANDS = ("prepare", "train", "tune", "compare", "evaluate", "probe", "export", "serve", "tag")
+COMMANDS = ("prepare", "train", "tune", "compare", "evaluate", "report", "probe", "export", "serve", "tag")
 
 
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])

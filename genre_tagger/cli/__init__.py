@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genre_tagger import __version__
-from genre_tagger.cli import comparing, importing, serving, tagging, training, tuning
+from genre_tagger.cli import comparing, importing, reporting, serving, tagging, training, tuning
 from genre_tagger.cli.options import LOG_LEVEL, QUIET
 from genre_tagger.errors import UserError
 
@@ -25,6 +25,7 @@ for command in (
     tuning.tune,
     comparing.compare,
     training.evaluate,
+    reporting.report,
     training.probe,
     tagging.tag,
     serving.export,
