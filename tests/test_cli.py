@@ -106,6 +106,34 @@ def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(train
     assert all(tag in table for tag in report["tags"])
 
 
+def test_evaluate_measures_robustness(trained, tmp_path):
+    copy = shutil.copytree(trained[0], tmp_path / "run")
+    result = CliRunner().invoke(app, ["evaluate", str(copy), "--robustness", "--json"], catch_exceptions=False)
+    report = json.loads(result.stdout)
+    clean, *perturbed = report.pop("robustness")
+    assert report == json.loads((copy / "metrics.json").read_text())
+    assert {area: clean[area] for area in ("roc_auc", "pr_auc")} == {
+        area: report[area]["value"] for area in ("roc_auc", "pr_auc")
+    }
+    assert (clean["condition"], clean["roc_auc_difference"]) == ("clean", None)
+    names = [row["condition"] for row in perturbed]
+    assert len(names) == 13 and names[0] == "MP3 32 kbps" and names[-1] == "stretch 1.1"
+    assert "length 1 s: left out, half of the test clips are not longer than 0.75 s" in result.stderr
+    assert pd.read_csv(copy / "report/robustness.csv")["condition"].tolist() == ["clean", *names]
+    assert (copy / "report/robustness.png").exists()
+    output = run("evaluate", copy, "--robustness")  # from the scores that are there
+    assert re.search(rf"ROC-AUC, clean {clean['roc_auc']:.4f}", output)
+    assert all(name in output for name in names)
+
+
+def test_robustness_needs_audio(trained, tmp_path, failure):
+    predictions = trained[0] / "predictions.parquet"
+    assert "a predictions file has no audio" in failure("evaluate", "--predictions", predictions, "--robustness")
+    copy = shutil.copytree(trained[0], tmp_path / "run")
+    (copy / "data.json").write_text('{"source": null, "hash": null, "stream": false}')  # as an imported run has it
+    assert "imported, so without data of its own" in failure("evaluate", copy, "--robustness")
+
+
 def test_a_trained_run_is_evaluated_on_its_own_data_alone(trained, failure):
     line = failure("evaluate", trained[0], "folder", "--root", "nowhere")
     assert "is evaluated on what it was trained on; expected no SOURCE" in line

@@ -14,7 +14,7 @@ LOST, KEPT = "tab:red", "tab:blue"
 
 
 def plot_robustness(path: Path, table: pd.DataFrame, protocol: str | None = None) -> None:
-    """Each condition's differences from the clips as they are, with paired intervals, red where it is a loss.
+    """Each condition's differences from the clips as they are, with paired intervals, red where these lie below 0.
 
     Args:
         path: the PNG.
@@ -24,7 +24,8 @@ def plot_robustness(path: Path, table: pd.DataFrame, protocol: str | None = None
     clean, conditions = table.iloc[0], table.iloc[:0:-1]
     figure = Figure(figsize=(WIDTH, MARGIN + INCHES_PER_ROW * len(conditions)), dpi=DPI, layout="constrained")
     note = f", protocol {protocol}" if protocol else ""
-    figure.suptitle(f"Perturbed test clips: difference from clean, with paired 95 % intervals over groups{note}")
+    title = f"Perturbed test clips: differences from clean with paired 95 % intervals over groups{note}"
+    figure.suptitle(f"{title}\nred: the interval lies below 0")
     for axes, (area, name) in zip(figure.subplots(1, 2, sharey=True), AREAS.items(), strict=True):
         low, high = conditions[f"{area}_difference_low"], conditions[f"{area}_difference_high"]
         colors = [LOST if end < 0 else KEPT for end in high]
