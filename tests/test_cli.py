@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from genre_tagger import __version__, workflow
+from genre_tagger import __version__, console, workflow
 from genre_tagger.cli import app
 from genre_tagger.models.tagger import load_tagger
 
@@ -106,7 +106,7 @@ def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(train
     assert all(tag in table for tag in report["tags"])
 
 
-def test_evaluate_measures_robustness(trained, tmp_path):
+def test_evaluate_measures_robustness(trained, tmp_path, capsys):
     copy = shutil.copytree(trained[0], tmp_path / "run")
     result = CliRunner().invoke(app, ["evaluate", str(copy), "--robustness", "--json"], catch_exceptions=False)
     report = json.loads(result.stdout)
@@ -121,8 +121,9 @@ def test_evaluate_measures_robustness(trained, tmp_path):
     assert "length 1 s: left out, half of the test clips are not longer than 0.75 s" in result.stderr
     assert pd.read_csv(copy / "report/robustness.csv")["condition"].tolist() == ["clean", *names]
     assert (copy / "report/robustness.png").exists()
-    output = run("evaluate", copy, "--robustness")  # from the scores that are there
-    assert re.search(rf"ROC-AUC, clean {clean['roc_auc']:.4f}", output)
+    console.print_robustness([clean, *perturbed])
+    output = capsys.readouterr().out
+    assert f"ROC-AUC, clean {clean['roc_auc']:.4f}" in output
     assert all(name in output for name in names)
 
 

@@ -57,7 +57,7 @@ def tag_table(clean: Predictions, conditions: Mapping[str, Predictions]) -> pd.D
     reference = _tag_areas(clean)
     tables = [_tag_areas(predictions) for predictions in conditions.values()]
     with_differences = [table.join((table - reference).add_suffix("_difference")) for table in tables]
-    return pd.concat(with_differences, keys=conditions, names=["condition", "tag"]).reset_index()
+    return pd.concat(with_differences, keys=list(conditions), names=["condition", "tag"]).reset_index()
 
 
 def _differences(condition: Replicated, reference: Replicated) -> dict[str, float]:

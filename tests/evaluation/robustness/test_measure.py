@@ -29,7 +29,7 @@ CONFIG = load_config(
     overrides=[
         f"frontend.sample_rate={RATE}",
         "window.seconds=0.25",
-        "window.hop_seconds=0.25",
+        "window.evaluate=all",
         "training.batch_size=7",
     ]
 )
@@ -54,7 +54,7 @@ class ListReader:
 
 
 class Brightness:
-    """Scores [windows, 2]: the share of energy above 4.5 kHz, whatever the level; and the level."""
+    """Scores [windows, 2]: the share of energy above 4.5 kHz, less a hundredth, whatever the level; and the level."""
 
     output_shape = (None, 2)
 
@@ -67,7 +67,7 @@ class Brightness:
             raise KeyboardInterrupt
         spectrum = np.abs(np.fft.rfft(np.asarray(windows))) ** 2
         high = spectrum[:, round(4500 / RATE * windows.shape[1]) :].sum(axis=1) / (spectrum.sum(axis=1) + 1e-9)
-        return np.stack([high, np.sqrt(np.mean(np.square(windows), axis=1))], axis=1)
+        return np.stack([np.maximum(high - 0.01, 0), np.sqrt(np.mean(np.square(windows), axis=1))], axis=1)
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ def dataset():
     times = np.arange(SAMPLES) / RATE
     tones = [np.sin(2 * np.pi * hertz * times) for hertz in (500, 6000)]
     shares = np.where(bright, 0.6, 0.2) + rng.uniform(-0.15, 0.15, CLIPS)
+    tones[1] *= np.where(times < 0.25, 0.8, 1)  # so that a clip's two windows differ
     levels = rng.uniform(0.2, 0.4, CLIPS)
     waveforms = levels[:, None] * (np.outer(1 - shares, tones[0]) + np.outer(shares, tones[1]))
     clips = LabelledClips(
@@ -140,7 +141,7 @@ def test_what_takes_away_what_the_model_hears_lies_below_0(dataset, run, monkeyp
     said = []
     table, progress = measured(run, dataset, monkeypatch, Brightness(), said.append)
     assert table.loc["8 kHz sampling", "roc_auc_difference_high"] < 0
-    assert table.loc["8 kHz sampling", "worst_tags"].startswith("bright -")
+    assert "bright -" in table.loc["8 kHz sampling", "worst_tags"]
     unchanged = ["roc_auc_difference", "roc_auc_difference_low", "roc_auc_difference_high"]
     np.testing.assert_allclose(table.loc["gain -12 dB", unchanged].to_numpy(float), 0, atol=1e-9)
     assert list(table.index) == ["clean", *MEASURED[:3]]
