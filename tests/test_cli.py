@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from genre_tagger import __version__, console, workflow
 from genre_tagger.cli import app
+from genre_tagger.evaluation.robustness import measure
 from genre_tagger.models.tagger import load_tagger
 
 TINY = [
@@ -106,7 +107,9 @@ def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(train
     assert all(tag in table for tag in report["tags"])
 
 
-def test_evaluate_measures_robustness(trained, tmp_path, capsys):
+def test_evaluate_measures_robustness(trained, tmp_path, monkeypatch, capsys):
+    names = ["MP3 32 kbps", "stretch 1.1", "length 1 s"]  # all of them are tested on their own
+    monkeypatch.setattr(measure, "CONDITIONS", {name: measure.CONDITIONS[name] for name in names})
     copy = shutil.copytree(trained[0], tmp_path / "run")
     result = CliRunner().invoke(app, ["evaluate", str(copy), "--robustness", "--json"], catch_exceptions=False)
     report = json.loads(result.stdout)
@@ -116,15 +119,14 @@ def test_evaluate_measures_robustness(trained, tmp_path, capsys):
         area: report[area]["value"] for area in ("roc_auc", "pr_auc")
     }
     assert (clean["condition"], clean["roc_auc_difference"]) == ("clean", None)
-    names = [row["condition"] for row in perturbed]
-    assert len(names) == 13 and names[0] == "MP3 32 kbps" and names[-1] == "stretch 1.1"
+    assert [row["condition"] for row in perturbed] == names[:2]
     assert "length 1 s: left out, half of the test clips are not longer than 0.75 s" in result.stderr
-    assert pd.read_csv(copy / "report/robustness.csv")["condition"].tolist() == ["clean", *names]
+    assert pd.read_csv(copy / "report/robustness.csv")["condition"].tolist() == ["clean", *names[:2]]
     assert (copy / "report/robustness.png").exists()
     console.print_robustness([clean, *perturbed])
     output = capsys.readouterr().out
     assert f"ROC-AUC, clean {clean['roc_auc']:.4f}" in output
-    assert all(name in output for name in names)
+    assert all(name in output for name in names[:2])
 
 
 def test_robustness_needs_audio(trained, tmp_path, failure):
