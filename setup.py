@@ -57,6 +57,7 @@ setup(
         "genre_tagger.data.demo",
         "genre_tagger.data.magnatagatune",
         "genre_tagger.evaluation",
+        "genre_tagger.evaluation.robustness",
         "genre_tagger.export",
         "genre_tagger.models",
         "genre_tagger.presets",

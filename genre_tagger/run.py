@@ -89,6 +89,11 @@ class RunDirectory:
         return self.report / "floor.parquet"
 
     @property
+    def robustness(self) -> Path:
+        """Scores of the test clips under each condition that perturbs them."""
+        return self.path / "robustness"
+
+    @property
     def environment(self) -> Path:
         """Versions, device, commit and seed (JSON)."""
         return self.path / "environment.json"

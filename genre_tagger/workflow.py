@@ -25,6 +25,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import evaluate_run
 from genre_tagger.evaluation.predictions import Predictions
 from genre_tagger.evaluation.probe import probe_model
+from genre_tagger.evaluation.robustness.measure import measure_robustness
 from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
 from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data, write_text
@@ -218,19 +219,25 @@ def train_run(
 def evaluate(
     run_path: Path,
     families: dict[str, str] | None,
+    options: SourceOptions | None,
+    data: Path,
+    *,
+    robustness: bool,
     workers: int,
+    say: Say,
     progress: ProgressBar,
-    options: SourceOptions | None = None,
-    data: Path = Path("data"),
 ) -> dict[str, Any]:
     """Evaluates a run again on its own data and returns the content of its new `metrics.json`.
 
     Args:
         run_path: the run.
         families: the family of each tag, by default those of `families.tsv`.
-        workers, progress: for data that has to be prepared.
         options: the source of an imported run's data, from its first evaluation on its own.
         data: folder for rendered and prepared audio of that source.
+        robustness: score the test clips perturbed as well; a row a condition is then returned too, as `robustness`.
+        workers: processes that prepare, where data has to be.
+        say: prints a line.
+        progress: makes a progress bar.
 
     Raises:
         UserError: no such run, its data is not there any more, it has none, or it has other data than `options`.
@@ -244,7 +251,12 @@ def evaluate(
         _give_data(run, opened)
     dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
-        return evaluate_run(run, config, dataset, families)[0]
+        report, predictions = evaluate_run(run, config, dataset, families)
+        if robustness:
+            with progress("scoring perturbed clips") as on_progress:
+                table = measure_robustness(run, config, dataset, predictions.of_split("test"), on_progress, say)
+            report["robustness"] = table.astype(object).where(table.notna(), None).to_dict("records")
+        return report
 
 
 def probe(
