@@ -62,6 +62,7 @@ setup(
         "genre_tagger.models",
         "genre_tagger.presets",
         "genre_tagger.reporting",
+        "genre_tagger.tagging",
         "genre_tagger.training",
         "genre_tagger.tuning",
     ],

@@ -13,8 +13,7 @@ from scipy.stats import spearmanr
 from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
 from genre_tagger.errors import UserError
-from genre_tagger.export.contract import CONFIG_NAME, TAGS_NAME, THRESHOLDS_NAME
-from genre_tagger.export.savedmodel import SAVED_MODEL_NAME
+from genre_tagger.export.contract import CONFIG_NAME, SAVED_MODEL_NAME, TAGS_NAME, THRESHOLDS_NAME
 
 BATCH = 8  # windows at a time
 

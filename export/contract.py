@@ -7,6 +7,7 @@ TOP_TAGS = 5  # names and scores in every answer, fewer for a model of fewer tag
 WAV_RATES_HZ = (12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 WAV_MAX_SECONDS = 600  # longer files are for the client to split
 
+SAVED_MODEL_NAME = "saved_model.pb"
 TAGS_NAME = "tags.txt"
 THRESHOLDS_NAME = "thresholds.json"
 CONFIG_NAME = "config.yaml"

@@ -8,8 +8,6 @@ import tensorflow as tf
 
 from genre_tagger.export.signatures import ServedTagger
 
-SAVED_MODEL_NAME = "saved_model.pb"
-
 
 def write_savedmodel(directory: Path, served: ServedTagger, assets: Mapping[str, str]) -> None:
     """Writes the SavedModel with all its signatures.

@@ -38,8 +38,7 @@ class ServedTagger(tf.Module):
         self._samples, self._rate_hz = config.window_samples, config.frontend.sample_rate
         self._pooling, self._tags = config.window.pooling, tags
         self._margin = config.frontend.clip_margin
-        which = "all" if config.window.evaluate == "center" else config.window.evaluate
-        self._all_windows = config.model_copy(update={"window": config.window.model_copy(update={"evaluate": which})})
+        self._all_windows = config.covering
         # Functions that all signatures call, so that the graph holds model and reader once; behind a plain function,
         # since a module saves those that it sees a second time.
         windows = tf.TensorSpec([None, self._samples], tf.float32)

@@ -271,6 +271,13 @@ class Config(Section):
         covered = 0 if self.frontend.center else self.frontend.n_fft
         return 1 + (self.window_samples - covered) // self.frontend.hop_length
 
+    @property
+    def covering(self) -> "Config":
+        """The same with windows all over a clip where evaluation takes its centre alone: for songs of any length."""
+        if self.window.evaluate != "center":
+            return self
+        return self.model_copy(update={"window": self.window.model_copy(update={"evaluate": "all"})})
+
     def to_yaml(self) -> str:
         """The resolved configuration, as `load_config` reads it."""
         return yaml.safe_dump(json.loads(self.model_dump_json()), sort_keys=False)

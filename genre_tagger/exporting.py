@@ -13,11 +13,18 @@ from genre_tagger.data.clips import read_tags
 from genre_tagger.evaluation.predictions import read_predictions
 from genre_tagger.export.against import Comparison, Version, check_comparable, compare
 from genre_tagger.export.card import model_card
-from genre_tagger.export.contract import CARD_NAME, CONFIG_NAME, MODEL_NAME, TAGS_NAME, THRESHOLDS_NAME
+from genre_tagger.export.contract import (
+    CARD_NAME,
+    CONFIG_NAME,
+    MODEL_NAME,
+    SAVED_MODEL_NAME,
+    TAGS_NAME,
+    THRESHOLDS_NAME,
+)
 from genre_tagger.export.folding import inference_model
 from genre_tagger.export.golden import golden_windows
 from genre_tagger.export.onnx import DIFFERENCE_NAME, ONNX_NAME, check_onnx, onnx_difference, write_onnx
-from genre_tagger.export.savedmodel import SAVED_MODEL_NAME, write_savedmodel
+from genre_tagger.export.savedmodel import write_savedmodel
 from genre_tagger.export.signatures import ServedTagger
 from genre_tagger.export.thresholds import Thresholds, check_objective, choose_thresholds, fixed_thresholds
 from genre_tagger.export.versions import add_version, check_name, check_versions

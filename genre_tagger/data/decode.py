@@ -12,9 +12,12 @@ import numpy as np
 import soundfile
 import soxr
 
+from genre_tagger.data import ffmpeg
 from genre_tagger.data.archive import Damaged, PackedFile
 
 PCM16_SCALE = 32768  # libsndfile's own, so that a 16-bit file at the model's rate keeps its exact samples
+SILENT_PEAK = 0.5 / PCM16_SCALE  # of a clip without any sound: its 16-bit samples are all 0
+NOT_FINITE = "NaN or infinity among its samples"
 MIN_SECONDS = 0.1
 MAX_SECONDS = 3600  # of one prepared clip: bounds the memory that decoding and shuffling take
 MIN_SOURCE_RATE = 1000  # a broken header of 1 Hz would resample a small file to gigabytes
@@ -34,11 +37,31 @@ class _Sequential(soundfile.SoundFile):
 class Undecodable(Exception):  # noqa: N818, names a state of the file that callers handle, not a fault
     """A file without usable audio; the message is the reason, without the file's name."""
 
+    flag = ""
+
+
+class Silent(Undecodable):
+    """A sound file in which nobody hears anything."""
+
+    flag = "silent"
+
+
+class TooShort(Undecodable):
+    """A sound file, but too short to be judged."""
+
+    flag = "too short"
+
+
+class TooLong(Undecodable):
+    """A sound file, but longer than was asked for."""
+
 
 def decode(
     path: Path | PackedFile, sample_rate: int, min_seconds: float = MIN_SECONDS, max_seconds: float = math.inf
 ) -> np.ndarray:
-    """Decodes MP3, FLAC, Ogg, WAV or whatever else libsndfile reads; mixes to mono and resamples (soxr HQ).
+    """Decodes MP3, FLAC, Ogg, Opus, WAV or whatever else libsndfile reads; mixes to mono and resamples (soxr HQ).
+
+    AAC and M4A, which it does not read, go through ffmpeg where that is installed.
 
     A file cut short yields the part that can be decoded, if its format allows that.
 
@@ -59,6 +82,22 @@ def decode(
         waveform = np.concatenate([np.empty(0, np.float32), *blocks])
     peak = _usable_peak(waveform, sample_rate, min_seconds)
     return np.clip(waveform, -1, 1, out=waveform) if peak > 1 else waveform
+
+
+def decode_blocks(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
+    """What `decode` returns, block by block as it is decoded, so that a song of any length takes little memory.
+
+    Returns:
+        float32 [samples] in [-1, 1], one behind the other.
+
+    Raises:
+        Undecodable: as `decode`, on the way too, but neither for silence nor for the length.
+    """
+    with opened(path) as file:
+        for block in _resampled(file, sample_rate):
+            if not np.isfinite(block).all():
+                raise Undecodable(NOT_FINITE)
+            yield np.clip(block, -1, 1)
 
 
 def sample_rate_of(path: Path) -> int:
@@ -94,18 +133,25 @@ def decode_into(slot: Path, path: Path | PackedFile, sample_rate: int, min_secon
 
 
 @contextmanager
-def opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile]:
+def opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile | ffmpeg.FfmpegSound]:
     """Opens an audio file to be read on from its start; raises Undecodable where that cannot be."""
     _refuse_unreadable(path)
     try:
-        # soundfile refuses names that are no UTF-8, unless they come as the bytes that the disk has.
-        with _Sequential(os.fsencode(path) if isinstance(path, Path) else io.BytesIO(path.read())) as file:
+        with _open(path) as file:
             yield file
-    except Damaged as error:
+    except (Damaged, ffmpeg.Unread) as error:
         raise Undecodable(str(error)) from None
     except soundfile.LibsndfileError as error:
         reason = _REASONS.get(error.code, error.error_string.strip().rstrip("."))
         raise Undecodable(f"cannot be decoded: {reason}") from None
+
+
+def _open(path: Path | PackedFile) -> soundfile.SoundFile | ffmpeg.FfmpegSound:
+    if isinstance(path, PackedFile):
+        return _Sequential(io.BytesIO(path.read()))
+    if path.suffix.lower() in ffmpeg.SUFFIXES:
+        return ffmpeg.FfmpegSound(path)
+    return _Sequential(os.fsencode(path))  # soundfile refuses names that are no UTF-8, but not as the disk's bytes
 
 
 def _refuse_unreadable(path: Path | PackedFile) -> None:
@@ -133,7 +179,7 @@ def _bounded(blocks: Iterator[np.ndarray], sample_rate: int, max_seconds: float)
     for block in blocks:
         samples += len(block)
         if samples > max_seconds * sample_rate:
-            raise Undecodable(f"longer than {max_seconds} s; cut it into clips")
+            raise TooLong(f"longer than {max_seconds} s; cut it into clips")
         yield block
 
 
@@ -159,10 +205,10 @@ def _usable_peak(waveform: np.ndarray, sample_rate: int, min_seconds: float) -> 
     if not waveform.size:
         raise Undecodable("no samples in it")
     if waveform.size < round(min_seconds * sample_rate):
-        raise Undecodable(f"only {waveform.size / sample_rate:.3f} s long, expected at least {min_seconds} s")
+        raise TooShort(f"only {waveform.size / sample_rate:.3f} s long, expected at least {min_seconds} s")
     peak = np.abs(waveform).max()  # NaN where there is one anywhere
     if not np.isfinite(peak):
-        raise Undecodable("NaN or infinity among its samples")
-    if peak < 0.5 / PCM16_SCALE:
-        raise Undecodable("digital silence")
+        raise Undecodable(NOT_FINITE)
+    if peak < SILENT_PEAK:
+        raise Silent("digital silence")
     return peak

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 import tensorflow as tf
 
 from genre_tagger.data.archive import PackedFile
 from genre_tagger.data.clips import SPLITS, Clip, Source
 from genre_tagger.data.dataset import Dataset, LabelledClips
-from genre_tagger.data.decode import MAX_SECONDS, PCM16_SCALE, Undecodable, decode
+from genre_tagger.data.decode import MAX_SECONDS, PCM16_SCALE, Undecodable, decode, opened
 from genre_tagger.data.records import data_hash
 from genre_tagger.errors import UserError
 
@@ -183,9 +182,9 @@ def _probe(clip: Clip, sample_rate: int, min_seconds: float) -> Probe | str:
         seconds = len(decode(clip.path, sample_rate, min_seconds, MAX_SECONDS)) / sample_rate
     except Undecodable as reason:
         return str(reason)
-    info = soundfile.info(os.fsencode(clip.path))
-    names = ("WAV" if info.format == "WAVEX" else info.format, info.subtype)
-    return Probe(FORMATS.index(names) if names in FORMATS else OTHER_FORMAT, info.samplerate, seconds)
+    with opened(clip.path) as file:
+        names = ("WAV" if file.format == "WAVEX" else file.format, file.subtype)
+        return Probe(FORMATS.index(names) if names in FORMATS else OTHER_FORMAT, file.samplerate, seconds)
 
 
 def _labelled(clips: list[Clip], probes: list[Probe], sample_rate: int) -> LabelledClips:

@@ -28,9 +28,9 @@ def score_clips(model: keras.Model, windows: Iterable, clip_numbers: np.ndarray,
     return pooled.scores()
 
 
-def pool_windows(scores: np.ndarray, config: Config) -> np.ndarray:
-    """Pools one clip's window scores [windows, tags] to [tags]."""
-    return scores.mean(axis=0) if config.window.pooling == "mean" else scores.max(axis=0)
+def pool_windows(scores: np.ndarray, pooling: str) -> np.ndarray:
+    """Pools one clip's window scores [windows, tags] to [tags], by `mean` or `max`."""
+    return scores.mean(axis=0) if pooling == "mean" else scores.max(axis=0)
 
 
 class _Pool:

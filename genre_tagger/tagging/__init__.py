@@ -1,0 +1,1 @@
+"""A model at work on music: files to tags, taggrams and embeddings."""
