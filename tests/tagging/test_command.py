@@ -109,7 +109,8 @@ def test_mistakes_are_one_line(tiny_run, music, monkeypatch, failure, arguments,
     assert expected in failure(*(["tag"] + [tiny_run[0] if part == "RUN" else part for part in arguments]))
 
 
-def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path):
+def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # JAX sets it where it is imported
     soundfile.write(tmp_path / "a.mp3", noise(2), 8000)
     content = (tmp_path / "a.mp3").read_bytes()
     (tmp_path / "a.mp3").write_bytes(content + b"TAG" + bytes(2000) + content[:700])
