@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 SHOWN_TAGS = 5
 EXAMPLES = 3
 BEST_TRIALS = 5
+WORST_CONDITIONS = 3
 COMPARED_COLUMNS = ("roc_auc", "pr_auc", "parameters", "seconds", "reach_seconds", "published_roc_auc_percent")
 TRIAL_COLUMNS = {"val_auc": ".4f", "val_pr_auc": ".4f", "parameters": ",.0f", "inference_ms": ".2f", "seconds": ".0f"}
 
@@ -180,6 +181,8 @@ def print_evaluation(report: dict[str, Any]) -> None:
         table.add_row(escape(tag), _number(scores["roc_auc"]), _number(scores["pr_auc"]), *counts)
     _print(table)
     print_report(report)
+    if "robustness" in report:
+        print_robustness(report["robustness"])
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -193,6 +196,20 @@ def print_report(report: dict[str, Any]) -> None:
             say(f"{title} {_listed(names, tags)}")
     if report["left_out"]:
         say(f"left out, without positives or without negatives: {', '.join(report['left_out'])}")
+
+
+def print_robustness(rows: list[dict[str, Any]]) -> None:
+    """What each condition costs, and the tags that lose most under the worst."""
+    clean, *perturbed = rows
+    table = _table("perturbed test clips, differences from clean with paired 95 % intervals", "condition")
+    for area, name in (("roc_auc", "ROC-AUC"), ("pr_auc", "PR-AUC")):
+        table.add_column(f"{name}, clean {_number(clean[area])}", justify="right")
+    for row in perturbed:
+        table.add_row(row["condition"], _difference(row, "roc_auc"), _difference(row, "pr_auc"))
+    _print(table)
+    losing = [row for row in perturbed if row["worst_tags"]]
+    for row in sorted(losing, key=lambda row: row["roc_auc_difference"])[:WORST_CONDITIONS]:
+        say(f"{row['condition']}, worst tags: {row['worst_tags']}")
 
 
 def print_songs(
@@ -426,6 +443,11 @@ def _interval(area: dict[str, float | None]) -> str:
     if area["value"] is None:
         return "undefined"
     return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
+
+
+def _difference(row: dict[str, Any], area: str) -> str:
+    value, low, high = (row[f"{area}_difference{end}"] for end in ("", "_low", "_high"))
+    return "undefined" if value is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _protocol(name: str | None) -> str:
