@@ -73,7 +73,7 @@ setup(
     package_data={
         "genre_tagger.presets": ["*.yaml", "*.tsv"],
         "genre_tagger.evaluation": ["*.tsv"],
-        "genre_tagger.page": ["*.html", "*.css", "*.js"],
+        "genre_tagger.page": ["*.css", "*.js", "*.jinja"],
         "genre_tagger.reporting": ["*.css", "*.js", "*.jinja"],
         "genre_tagger.tuning": ["spaces/*.yaml"],
     },

@@ -29,7 +29,7 @@ def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
         model: what the page calls the model.
         limits: what the page and the server refuse.
     """
-    page = TEMPLATES.get_template("page.html")
+    page = TEMPLATES.get_template("page.html.jinja")
     with (
         gradio.Blocks(title="genre-tagger", analytics_enabled=False, fill_width=True) as blocks,
         gradio.Column(elem_id="page"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from genre_tagger.data.decode import Undecodable, decode_blocks
 from genre_tagger.page import drawing
@@ -21,8 +21,8 @@ QUEUED = 16  # requests that may wait, and songs that are remembered for them
 DECIMALS = 6
 _DIGEST = re.compile("[0-9a-f]{64}")
 
-TEMPLATES = Environment(autoescape=True, loader=PackageLoader("genre_tagger.page", ""))
-_ANSWER = TEMPLATES.get_template("answer.html")
+TEMPLATES = Environment(loader=PackageLoader("genre_tagger.page", "."), autoescape=True, undefined=StrictUndefined)
+_ANSWER = TEMPLATES.get_template("answer.html.jinja")
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Listener:
         strips = drawing.strips(shown, taggram.times, taggram.window_seconds, taggram.seconds)
         return _ANSWER.render(
             name=name,
+            message="",
             seconds=taggram.seconds,
             clock=drawing.clock(taggram.seconds),
             rows=[(tag, score, strip) for (tag, score), strip in zip(best.items(), strips, strict=True)],
