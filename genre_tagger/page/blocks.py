@@ -50,7 +50,7 @@ def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
         answers.dropped(answer, None, answers, trigger_mode="multiple", api_visibility="private")
     blocks.queue(max_size=QUEUED, default_concurrency_limit=1, api_open=False)
     return gradio.mount_gradio_app(
-        FastAPI(openapi_url=None),
+        FastAPI(openapi_url=None),  # its pages of documentation load scripts from elsewhere
         blocks,
         path="/",
         theme=gradio.themes.Default(primary_hue="indigo", font=_FONT),
