@@ -13,12 +13,13 @@ import numpy as np
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
-from genre_tagger.export.pieces import Piece, batches_of, pieces_of
+from genre_tagger.export.pieces import MAX_REQUEST_BYTES, Piece, batches_of, pieces_of
 from genre_tagger.export.transport import Busy, open_transport
 
 MAX_WAIT_SECONDS = 8.0
 MAX_TIMEOUT_SECONDS = 86_400.0  # sockets and gRPC overflow on what is meant as forever
 SCORE_TOLERANCE = 1e-4
+JSON_BYTES = 22  # of a sample as a number in JSON, at most
 
 Result = TypeVar("Result")
 
@@ -135,6 +136,28 @@ class Client:
             raise UserError(
                 f"{self.server}: its answer is not that of a tagger's signature {signature} ({error})"
             ) from None
+
+    def embed(self, windows: np.ndarray) -> np.ndarray:
+        """Embeddings [batch, dim] of windows float32 [batch, samples], by the signature `embed`, in few requests.
+
+        Raises:
+            UserError: as `predict`, or the server refuses a window.
+        """
+        size = max(1, MAX_REQUEST_BYTES // (JSON_BYTES * windows.shape[1]))
+        return np.concatenate([self._embed(windows[first : first + size]) for first in range(0, len(windows), size)])
+
+    def _embed(self, windows: np.ndarray) -> np.ndarray:
+        outputs = self._patiently(lambda: self._transport.predict("embed", windows, self._timeout_seconds))
+        try:
+            embedding = np.asarray(outputs["embedding"], np.float32)
+            errors = [error for error in np.asarray(outputs["error"], np.str_).ravel().tolist() if error]
+            if embedding.ndim != 2 or len(embedding) != len(windows) or not np.isfinite(embedding).all():
+                raise ValueError(f"not one vector for each of {len(windows)} windows")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.server}: its answer is not that of a tagger's signature embed ({error})") from None
+        if errors:
+            raise UserError(f"{self.server}: {errors[0]}")
+        return embedding
 
     def _answered(self, batch: list[Piece]) -> Iterator[tuple[Piece, Answer]]:
         audio = [piece.wav for piece in batch if not piece.problem]

@@ -8,11 +8,15 @@ from threading import Thread
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
+import numpy as np
+
 from genre_tagger.errors import UserError
 
-INPUT = "audio"
+INPUT, WAVEFORM = "audio", "waveform"
 BUSY_STATUSES = (429, 503)
 EXPECTED_SERVER = "HOST:PORT, grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST"
+
+Audio = Sequence[bytes] | np.ndarray
 
 
 class Busy(Exception):  # noqa: N818, names a state of the server that the client handles
@@ -22,8 +26,13 @@ class Busy(Exception):  # noqa: N818, names a state of the server that the clien
 class Transport(Protocol):
     """Brings requests to one model of one server."""
 
-    def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
-        """Asks a signature whose input is `audio` [batch]; returns its outputs by name, each an array or nested lists.
+    def predict(self, signature: str, audio: Audio, timeout_seconds: float) -> dict[str, Any]:
+        """Asks a signature; returns its outputs by name, each an array or nested lists.
+
+        Args:
+            signature: its name.
+            audio: the input `audio` [batch] as bytes, or the input `waveform` float32 [batch, samples].
+            timeout_seconds: for the whole of it.
 
         Raises:
             Busy: worth another attempt.
@@ -62,12 +71,11 @@ class RestTransport:
         version = f"/labels/{quote(label, safe='')}" if label else ""
         self._url = f"{server.rstrip('/')}/v1/models/{quote(model, safe='')}{version}:predict"
 
-    def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
+    def predict(self, signature: str, audio: Audio, timeout_seconds: float) -> dict[str, Any]:
         """See Transport."""
         import requests
 
-        encoded = [{"b64": base64.b64encode(item).decode("ascii")} for item in audio]
-        body = {"signature_name": signature, "inputs": {INPUT: encoded}}
+        body = {"signature_name": signature, "inputs": _json_input(audio)}
 
         def post():
             # Counts each read anew: it only ends the thread of a silent server, some time after the deadline of all.
@@ -108,7 +116,7 @@ class GrpcTransport:
         self._channel = grpc.insecure_channel(target)
         self._stub = PredictionServiceStub(self._channel)
 
-    def predict(self, signature: str, audio: Sequence[bytes], timeout_seconds: float) -> dict[str, Any]:
+    def predict(self, signature: str, audio: Audio, timeout_seconds: float) -> dict[str, Any]:
         """See Transport."""
         import grpc
 
@@ -126,8 +134,8 @@ class GrpcTransport:
         """See Transport."""
         self._channel.close()
 
-    def _request(self, signature: str, audio: Sequence[bytes]):
-        from tensorflow.core.framework.types_pb2 import DT_STRING
+    def _request(self, signature: str, audio: Audio):
+        import tensorflow as tf
         from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
         request = PredictRequest()
@@ -135,11 +143,20 @@ class GrpcTransport:
         request.model_spec.signature_name = signature
         if self._label:
             request.model_spec.version_label = self._label
+        if isinstance(audio, np.ndarray):
+            request.inputs[WAVEFORM].CopyFrom(tf.make_tensor_proto(audio, tf.float32))
+            return request
         tensor = request.inputs[INPUT]
-        tensor.dtype = DT_STRING
+        tensor.dtype = tf.string.as_datatype_enum
         tensor.tensor_shape.dim.add(size=len(audio))
         tensor.string_val.extend(audio)
         return request
+
+
+def _json_input(audio: Audio) -> dict[str, list]:
+    if isinstance(audio, np.ndarray):
+        return {WAVEFORM: audio.tolist()}
+    return {INPUT: [{"b64": base64.b64encode(item).decode("ascii")} for item in audio]}
 
 
 def _within(seconds: float, function: Callable[[], Any]) -> Any:
@@ -173,7 +190,6 @@ def _has_host_and_port(target: str) -> bool:
 
 def _array(tensor, name: str, server: str):
     """A tensor of an answer as an array, strings decoded."""
-    import numpy as np
     import tensorflow as tf
 
     try:

@@ -5,7 +5,8 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from genre_tagger.export.thresholds import Thresholds
     from genre_tagger.exporting import Exported
     from genre_tagger.run import RunDirectory
+    from genre_tagger.tagging.results import Song
     from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
 
@@ -191,17 +193,58 @@ def print_report(report: dict[str, Any]) -> None:
         say(f"left out, without positives or without negatives: {', '.join(report['left_out'])}")
 
 
-def print_tags(file: Path, scores: dict[str, float], top: int, as_json: bool) -> None:
-    """The first `top` tags of a file, as a table or a line of JSON."""
-    best = dict(list(scores.items())[:top])
-    if as_json:
-        say(json.dumps({"file": str(file), "tags": best}))
+def files_bar(songs: "Iterable[Song]", count: int) -> "Iterator[Song]":
+    """Yields the songs; a bar on standard error shows how many there were and their rate, where that is a terminal.
+
+    It is away whenever the caller has a song, so that what is printed then stays whole.
+    """
+    if not _errors.is_terminal:
+        yield from songs
         return
-    table = _table(str(file), "tag")
+    rate = TextColumn("{task.fields[rate]:.1f} files/s")
+    columns = (TextColumn("tagging"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    bar = Progress(*columns, console=_errors, transient=True)
+    task, begun, songs = bar.add_task("", total=count, rate=0.0), time.monotonic(), iter(songs)
+    for done in range(1, count + 1):
+        with bar:
+            song = next(songs)
+        bar.update(task, completed=done, rate=done / (time.monotonic() - begun))
+        yield song
+
+
+def print_song(song: "Song", chosen: dict[str, float], as_json: bool) -> None:
+    """The chosen tags of a file, or why it is given none, as a table or a line of JSON."""
+    if as_json:
+        say(json.dumps(_facts(song) | {"tags": chosen}))
+        return
+    name = one_line(song.path)
+    if not chosen:
+        say(f"{name}: {song.flag or 'no tag reaches the threshold'}")
+        return
+    table = _table(name, "tag")
     table.add_column("probability", justify="right")
-    for tag, score in best.items():
+    for tag, score in chosen.items():
         table.add_row(escape(tag), f"{score:.3f}")
     _print(table)
+
+
+def print_library(counts: Mapping[str, int], outputs: Sequence[Path]) -> None:
+    """How many files became what, and where all of it lies."""
+    parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    say(f"{parts}: {', '.join(map(str, outputs))}")
+
+
+def complain(line: str) -> None:
+    """Prints a line on standard error at once."""
+    _errors.print(line, markup=False, soft_wrap=True)
+
+
+def one_line(path: Path) -> str:
+    """A path for the screen: line breaks and other unprintable characters as backslash escapes."""
+    from genre_tagger.tagging.results import text_of
+
+    shown = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text_of(path))
+    return "".join(shown)
 
 
 def print_launch(launch: "Launch", directory: Path) -> None:
@@ -256,6 +299,12 @@ def print_comparison(comparison: "Comparison") -> None:
         if tags:
             say(f"{what} tags, not compared: {', '.join(tags)}")
     say(f"decisions that flip: {comparison.flips:.1%}")
+
+
+def _facts(song: "Song") -> dict[str, Any]:
+    """What is known of a file beside its tags; without a model here nobody needs its digest or measures its length."""
+    facts = {"file": str(song.path), "flag": song.flag}
+    return facts | {"sha256": song.sha256, "seconds": round(song.seconds, 3)} if song.sha256 else facts
 
 
 def _print(what: Table | str, **options: bool) -> None:

@@ -1,18 +1,28 @@
 """A model at work on files: tag."""
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genre_tagger.errors import UserError
+
+if TYPE_CHECKING:
+    from genre_tagger.export.client import Client
+    from genre_tagger.tagging.results import Choice, Song
+
+KNOWN, TAGGED, BROKEN = "known already", "tagged", "without usable audio"
 
 
 def tag(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="[RUN] FILE...", help="A run directory, unless there is --server; audio files: MP3, FLAC, Ogg, WAV."
+            metavar="[MODEL] FILE_OR_FOLDER...",
+            help="A run directory, an exported version or a folder of versions (with --server only for more than the 5 "
+            "highest tags); then audio files and folders: MP3, FLAC, Ogg, Opus, WAV; M4A and AAC where ffmpeg is.",
         ),
     ],
     server: Annotated[
@@ -22,44 +32,87 @@ def tag(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, max=86_400, help="Seconds that the server may take for a request (60).")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Tags to show; a server names 5 at most.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Tags a file at most; a server without MODEL names 5.")] = 5,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out tags of a lower probability.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a file, one a line.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(help="Keep all scores in this table; a file whose row is there is not scored again.")
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option(help="The same as Parquet.")] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Keep embeddings in this Parquet, of each file the mean over its windows.")
+    ] = None,
+    taggram: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw the --top tags of the one file over its time.")
+    ] = None,
 ) -> None:
-    """Print the top tags of audio files. Files without usable audio are named at the end, and the exit code is 1."""
-    run, files = (paths[0], paths[1:]) if server is None else (None, paths)
-    if not files:
-        raise UserError(
-            f"tag: found {run} alone, expected a run directory and audio files, or --server and audio files"
-        )
-    if missing := [file for file in files if not file.is_file()]:
-        raise UserError(f"{missing[0]}: no such file, expected an audio file")
+    """Tag audio files. Those without usable audio are named at the end, and the exit code is 1.
+
+    Tables (--csv, --parquet, --embeddings) take the place of what is else printed for each file.
+    """
     if server is None and model:
         raise UserError("--model: goes with --server; a run has one model")
     if server is None and timeout:
         raise UserError("--timeout: goes with --server")
     from genre_tagger import console
-    from genre_tagger.data.decode import Undecodable
+    from genre_tagger.tagging.listing import audio_files, is_model
+    from genre_tagger.tagging.results import Choice
 
-    broken = []
-    for file, outcome in _tagger(run, server, model, timeout, top).tag_files(files):
-        if isinstance(outcome, Undecodable):
-            broken.append(f"{file}: {outcome}")
-        else:
-            console.print_tags(file, outcome, top, as_json)
+    where, music = (paths[0], paths[1:]) if server is None or is_model(paths[0]) else (None, paths)
+    if not music:
+        raise UserError(f"tag: found {where} alone, expected a model and audio files, or --server and audio files")
+    files, choice = audio_files(music), Choice(top, threshold)
+    client = None if server is None else _client(server, model, timeout)
+    tables = {"csv": csv, "parquet": parquet, "embeddings": embeddings}
+    prints_songs = as_json or not any(tables.values())
+    if where is None:
+        _refuse_without_names(tables | {"taggram": taggram}, top)
+        songs = _asked(client, files)
+    else:
+        songs = _tagged(where, client, files, choice, {**tables, "shows_scores": prints_songs}, taggram)
+    counts, broken = Counter(), []
+    for song in console.files_bar(songs, len(files)):
+        counts[song.flag or (BROKEN if song.reason else TAGGED if song.is_new else KNOWN)] += 1
+        if song.reason:
+            broken.append(f"{console.one_line(song.path)}: {song.reason}")
+        elif prints_songs:
+            console.print_song(song, choice.of(song), as_json)
+    if not prints_songs:
+        console.print_library(counts, [table for table in tables.values() if table])
     for line in broken:
-        typer.echo(line, err=True)
+        console.complain(line)
     raise typer.Exit(1 if broken else 0)
 
 
-def _tagger(run: Path | None, server: str | None, model: str | None, timeout: float | None, top: int):
-    from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
-
-    if server is None:
-        from genre_tagger.tagging import Tagger
-
-        return Tagger.of_run(run)
-    if top > TOP_TAGS:
-        raise UserError(f"--top: found {top}, expected {TOP_TAGS} at most: a server names no more")
+def _client(server: str, model: str | None, timeout: float | None) -> "Client":
     from genre_tagger.export.client import Client
+    from genre_tagger.export.contract import MODEL_NAME
 
     return Client(server, model or MODEL_NAME, timeout_seconds=timeout or 60)
+
+
+def _refuse_without_names(files: dict[str, Path | None], top: int) -> None:
+    """A server alone gives the names of its highest tags, and nothing else."""
+    from genre_tagger.export.contract import TOP_TAGS
+
+    if wanted := [name for name, path in files.items() if path]:
+        raise UserError(f"--{wanted[0]}: found a server alone, expected MODEL before the files, for its tags")
+    if top > TOP_TAGS:
+        raise UserError(f"--top: found {top}, expected {TOP_TAGS} at most: a server without MODEL names no more")
+
+
+def _asked(client: "Client", files: list[Path]) -> Iterator["Song"]:
+    from genre_tagger.tagging.served import ask_server
+
+    return ask_server(client, files)
+
+
+def _tagged(
+    where: Path, client: "Client | None", files: list[Path], choice: "Choice", outputs: dict, plot: Path | None
+) -> Iterator["Song"]:
+    from genre_tagger.tagging.library import tag_library, tagger_by_server
+    from genre_tagger.tagging.tables import Outputs
+    from genre_tagger.tagging.tagger import Tagger
+
+    tagger = Tagger.of_model(where) if client is None else tagger_by_server(client, where)
+    return tag_library(tagger, files, choice, Outputs(**outputs), plot)

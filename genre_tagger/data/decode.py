@@ -37,6 +37,20 @@ class _Sequential(soundfile.SoundFile):
 class Undecodable(Exception):  # noqa: N818, names a state of the file that callers handle, not a fault
     """A file without usable audio; the message is the reason, without the file's name."""
 
+    flag = ""
+
+
+class Silent(Undecodable):
+    """Sound files, but nobody hears anything in them."""
+
+    flag = "silent"
+
+
+class TooShort(Undecodable):
+    """Sound files, but too short to be judged."""
+
+    flag = "too short"
+
 
 def decode(
     path: Path | PackedFile, sample_rate: int, min_seconds: float = MIN_SECONDS, max_seconds: float = math.inf
@@ -187,10 +201,10 @@ def _usable_peak(waveform: np.ndarray, sample_rate: int, min_seconds: float) -> 
     if not waveform.size:
         raise Undecodable("no samples in it")
     if waveform.size < round(min_seconds * sample_rate):
-        raise Undecodable(f"only {waveform.size / sample_rate:.3f} s long, expected at least {min_seconds} s")
+        raise TooShort(f"only {waveform.size / sample_rate:.3f} s long, expected at least {min_seconds} s")
     peak = np.abs(waveform).max()  # NaN where there is one anywhere
     if not np.isfinite(peak):
         raise Undecodable(NOT_FINITE)
     if peak < SILENT_PEAK:
-        raise Undecodable("digital silence")
+        raise Silent("digital silence")
     return peak

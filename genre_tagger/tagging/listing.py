@@ -1,4 +1,4 @@
-"""Which files a command line means: audio files, and folders of them."""
+"""What the paths of a command line are: a model, audio files, folders of them."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from genre_tagger.data import ffmpeg
 from genre_tagger.errors import UserError
+from genre_tagger.export.contract import SAVED_MODEL_NAME
+from genre_tagger.run import RunDirectory
 
 SUFFIXES = (".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", *ffmpeg.SUFFIXES)
 
@@ -19,6 +21,19 @@ def audio_files(paths: Iterable[Path]) -> list[Path]:
         UserError: something does not exist or cannot be read, or a folder has no audio.
     """
     return [file for path in paths for file in _files_of(path)]
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is a run directory, an exported version or a folder of versions, by the files in it."""
+    return RunDirectory(path).config.is_file() or latest_version(path) is not None
+
+
+def latest_version(path: Path) -> Path | None:
+    """The exported version at a path, or the one of the highest number in the folder; None where there is neither."""
+    if (path / SAVED_MODEL_NAME).is_file():
+        return path
+    numbers = [int(file.parent.name) for file in path.glob(f"*/{SAVED_MODEL_NAME}") if file.parent.name.isdecimal()]
+    return path / str(max(numbers)) if numbers else None
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from genre_tagger.config import Config, load_config
 from genre_tagger.data.clips import read_tags
-from genre_tagger.data.decode import PCM16_SCALE, SILENT_PEAK
 from genre_tagger.errors import UserError
 from genre_tagger.export.contract import CONFIG_NAME, SAVED_MODEL_NAME, TAGS_NAME
 from genre_tagger.models.tagger import OUTPUT_NAME, load_tagger
 from genre_tagger.run import RunDirectory, open_run
+from genre_tagger.tagging.listing import latest_version
+from genre_tagger.tagging.windows import never_silent
 
 VERSION_DIGITS = 16  # of a SHA-256
 
@@ -53,7 +54,12 @@ class ModelFiles:
         if RunDirectory(path).config.exists():
             run, config = open_run(path)
             return cls(path, config, read_tags(run.tags), _digest([run.config, run.tags, run.model]), False)
-        path = _version_in(path)
+        if (version := latest_version(path)) is None:
+            raise UserError(
+                f"{path}: found no model in it, expected a run directory (with config.yaml), an exported version (with "
+                f"{SAVED_MODEL_NAME}) or a folder of versions (1, 2, ...)"
+            )
+        path = version
         assets = path / "assets"
         try:
             config, tags = load_config(path=assets / CONFIG_NAME), read_tags(assets / TAGS_NAME)
@@ -100,30 +106,6 @@ class ExportedModel:
         waveform, signatures = tf.constant(never_silent(windows)), self._loaded.signatures
         probabilities = signatures["serving_default"](waveform=waveform)["probabilities"].numpy()
         return probabilities, signatures["embed"](waveform=waveform)["embedding"].numpy() if embed else None
-
-
-def never_silent(windows: np.ndarray) -> np.ndarray:
-    """The same windows, but where one is silent a first sample of the smallest step that 16 bits have.
-
-    Signatures that take windows refuse silent ones, which a song may well have: it is judged as a whole, and a run
-    scores its pauses. One such step is below what any front-end tells from silence.
-    """
-    silent = np.abs(windows).max(axis=1) < SILENT_PEAK
-    windows = windows.copy()
-    windows[silent, 0] = 1 / PCM16_SCALE
-    return windows
-
-
-def _version_in(path: Path) -> Path:
-    if (path / SAVED_MODEL_NAME).is_file():
-        return path
-    numbers = [int(entry.parent.name) for entry in path.glob(f"*/{SAVED_MODEL_NAME}") if entry.parent.name.isdecimal()]
-    if not numbers:
-        raise UserError(
-            f"{path}: found no model in it, expected a run directory (with config.yaml), an exported version (with "
-            f"{SAVED_MODEL_NAME}) or a folder of versions (1, 2, ...)"
-        )
-    return path / str(max(numbers))
 
 
 def _digest(files: list[Path]) -> str:

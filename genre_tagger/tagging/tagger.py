@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from genre_tagger.config import Config
-from genre_tagger.data.decode import MIN_SECONDS, Undecodable, decode_blocks
+from genre_tagger.data.decode import MIN_SECONDS, Silent, TooShort, Undecodable, decode_blocks
 from genre_tagger.evaluation.scoring import pool_windows
 from genre_tagger.tagging.models import ModelFiles, WindowModel
 from genre_tagger.tagging.windows import batches_of, cut_windows
 
-SILENT, TOO_SHORT = "silent", "too short"
 # -72 dB of full scale, 8 steps of 16 bits: an empty track with the dither of its mastering stays below, music above.
 SILENT_FILE_PEAK = 2**-12
-# Of a window. What is missing in it is filled with zeros, as in training; below a quarter a model hears little but zeros.
+# Of a window: what is missing in it is filled with zeros, as in training, and below this a model hears little else.
 SHORTEST_SHARE = 0.25
 
 
@@ -133,5 +132,5 @@ class _Heard:
     def flag(self, window_seconds: float) -> str:
         """Why a whole file is not judged, or nothing."""
         if self._peak < SILENT_FILE_PEAK:
-            return SILENT
-        return TOO_SHORT if self.seconds < max(MIN_SECONDS, SHORTEST_SHARE * window_seconds) else ""
+            return Silent.flag
+        return TooShort.flag if self.seconds < max(MIN_SECONDS, SHORTEST_SHARE * window_seconds) else ""

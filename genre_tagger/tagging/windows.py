@@ -6,6 +6,7 @@ from itertools import chain, islice
 import numpy as np
 
 from genre_tagger.config import Config
+from genre_tagger.data.decode import PCM16_SCALE, SILENT_PEAK
 
 Window = tuple[int, np.ndarray]  # its first sample, margins counted, and its samples
 
@@ -38,3 +39,15 @@ def batches_of(windows: Iterable[Window], size: int) -> Iterator[tuple[list[int]
     while batch := list(islice(windows, size)):
         starts, waveforms = zip(*batch, strict=True)
         yield list(starts), np.stack(waveforms)
+
+
+def never_silent(windows: np.ndarray) -> np.ndarray:
+    """The same windows, but where one is silent a first sample of the smallest step that 16 bits have.
+
+    Signatures that take windows refuse silent ones, which a song may well have: it is judged as a whole, and a run
+    scores its pauses. One such step is below what any front-end tells from silence.
+    """
+    silent = np.abs(windows).max(axis=1) < SILENT_PEAK
+    windows = windows.copy()
+    windows[silent, 0] = 1 / PCM16_SCALE
+    return windows

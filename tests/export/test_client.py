@@ -21,7 +21,7 @@ from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export import pieces
 from genre_tagger.export.client import Client
-from genre_tagger.tagging import Tagger
+from genre_tagger.tagging.tagger import Tagger
 
 STEP = 1 / 32768
 
@@ -165,7 +165,7 @@ def test_the_exported_model_tags_as_its_run_does(signatures, run, tmp_path):
     for file, seconds in zip(files, (0.3, 1.0, 2.3), strict=True):
         soundfile.write(file, rng.normal(0, 0.1, round(seconds * 12_000)), 12_000, subtype="PCM_16")
     server = ExportedModel(signatures)
-    served, local = (dict(tagger.tag_files(files)) for tagger in (Client(server.address), Tagger.of_run(run.path)))
+    served, local = (dict(tagger.tag_files(files)) for tagger in (Client(server.address), Tagger.of_model(run.path)))
     for file in files:
         assert served[file] == pytest.approx(dict(list(local[file].items())[:5]), abs=1e-4)
     garbage, good = Client(server.address).predict("wav", [b"not WAV", files[1].read_bytes()])

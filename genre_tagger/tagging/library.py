@@ -1,0 +1,78 @@
+"""The steps of `genre-tagger tag`: what is known stays, the rest is scored, tables are kept up on the way."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from genre_tagger.data.decode import Undecodable
+from genre_tagger.errors import UserError
+from genre_tagger.export.client import Client
+from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.results import Choice, Song, text_of
+from genre_tagger.tagging.served import ServedModel
+from genre_tagger.tagging.tables import Outputs, Tables
+from genre_tagger.tagging.tagger import Tagger
+from genre_tagger.tagging.taggram_plot import plot_taggram
+
+HASHED_BYTES = 1 << 20  # of a file at a time
+
+
+def tagger_by_server(client: Client, path: Path) -> Tagger:
+    """A tagger whose windows a server scores; files of its model give the names of all tags, and the windows.
+
+    Raises:
+        UserError: as `Tagger.of_model`. That the server's model is another one turns out with its first answer.
+    """
+    files = ModelFiles.find(path)
+    return Tagger(ServedModel(client, files), files.config, files.tags, files.version)
+
+
+def tag_library(
+    tagger: Tagger, files: list[Path], choice: Choice, outputs: Outputs, plot: Path | None = None
+) -> Iterator[Song]:
+    """Yields what is known of each file, in order; content that is in a table already is not scored again.
+
+    A file without usable audio has a reason and does not stop the rest; a later run tries it again.
+
+    Args:
+        tagger: the model.
+        files: that are tagged.
+        choice: of the tags that tables and plot name.
+        outputs: tables to be kept up.
+        plot: a PNG of the taggram, of one file alone.
+
+    Raises:
+        UserError: a table cannot be read or written; a plot of several files, or of one that is not judged.
+    """
+    if plot and len(files) != 1:
+        raise UserError(f"--taggram: found {len(files)} audio files, expected one")
+    with Tables(tagger, choice, outputs) as tables:
+        for file in files:
+            song = _look(tagger, file, choice, tables, outputs, plot)
+            tables.put(song)
+            yield song
+
+
+def _look(tagger: Tagger, file: Path, choice: Choice, tables: Tables, outputs: Outputs, plot: Path | None) -> Song:
+    try:
+        sha256 = _digest(file)
+    except OSError as error:
+        return Song(file, reason=error.strerror.lower())
+    if not plot and (known := tables.find(sha256)):
+        return replace(known, path=file, is_new=False)
+    try:
+        taggram = tagger.taggram(file, embed=outputs.embeddings is not None)
+    except Undecodable as reason:
+        return Song(file, sha256, reason=str(reason))
+    if plot:
+        plot_taggram(plot, taggram, tagger.tags, choice.top, text_of(file))
+    return Song.of(file, sha256, taggram, tagger.tags)
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(HASHED_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

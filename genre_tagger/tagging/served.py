@@ -1,0 +1,69 @@
+"""A model server at work: on whole files, or on windows where files of its model give the names of all tags."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genre_tagger.data.decode import Undecodable, to_pcm16
+from genre_tagger.errors import UserError
+from genre_tagger.export.client import SCORE_TOLERANCE, Answer, Client
+from genre_tagger.export.contract import ALLOWED_BATCH_SIZES
+from genre_tagger.tagging.results import Song
+from genre_tagger.tagging.windows import never_silent
+
+if TYPE_CHECKING:
+    from genre_tagger.tagging.models import ModelFiles
+
+MAX_ITEMS = ALLOWED_BATCH_SIZES[-1]
+
+
+def ask_server(client: Client, files: Iterable[Path]) -> Iterator[Song]:
+    """What a server says of each file without any file of its model: the highest tags, by the names it gives.
+
+    Raises:
+        UserError: the server cannot be reached, refuses or answers nonsense.
+    """
+    for path, outcome in client.tag_files(files):
+        if isinstance(outcome, Undecodable):
+            yield Song(path, flag=outcome.flag, reason="" if outcome.flag else str(outcome))
+        else:
+            yield Song(path, scores=outcome)
+
+
+class ServedModel:
+    """A `WindowModel` by the signatures `pcm16` and `embed`.
+
+    Args:
+        client: of the server.
+        files: of the model that it ought to have; every answer is compared with its tags.
+    """
+
+    def __init__(self, client: Client, files: "ModelFiles"):
+        self._client, self._files = client, files
+
+    def __call__(self, windows: np.ndarray, embed: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """See WindowModel; raises UserError where the server cannot be asked or has another model."""
+        windows = never_silent(windows)
+        parts = np.split(windows, range(MAX_ITEMS, len(windows), MAX_ITEMS))
+        probabilities = np.concatenate([self._scores(part) for part in parts])
+        return probabilities, np.concatenate([self._client.embed(part) for part in parts]) if embed else None
+
+    def _scores(self, windows: np.ndarray) -> np.ndarray:
+        answers = self._client.predict("pcm16", [to_pcm16(window).tobytes() for window in windows])
+        for answer in answers:
+            self._check(answer)
+        return np.stack([answer.probabilities for answer in answers])
+
+    def _check(self, answer: Answer) -> None:
+        server, path, tags = self._client.server, self._files.path, self._files.tags
+        if answer.error:
+            raise UserError(f"{server}: {answer.error}; expected it to take the windows of {path}")
+        if len(answer.probabilities) != len(tags):
+            raise UserError(
+                f"{server}: its model has {len(answer.probabilities)} tags, expected the {len(tags)} of {path}"
+            )
+        for tag, score in answer.top.items():
+            if tag not in tags or abs(answer.probabilities[tags.index(tag)] - score) > SCORE_TOLERANCE:
+                raise UserError(f"{server}: its model has the tag {tag!r} where {path} has another or none")
