@@ -41,6 +41,9 @@ REQUIREMENTS = [
     "tensorboard>=2.17; python_version >= '3.13'",
 ]
 
+# `tag --runner ray`. Alone it would install NumPy 2; the limits of NumPy, pandas and pyarrow above keep that out.
+RAY = ["ray[data]>=2.50"]
+
 setup(
     name="genre-tagger",
     version=VERSION,
@@ -73,8 +76,9 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "onnx": ["tf2onnx>=1.17", "onnx==1.18.0", "onnxruntime>=1.20"],  # tf2onnx 1.17 fails with a later onnx
+        "ray": RAY,
         # xdist: the suite on two cores at once
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'", *RAY],
     },
     entry_points={"console_scripts": ["genre-tagger=genre_tagger.cli:main"]},
 )

@@ -1,7 +1,7 @@
-"""What a cluster is to tag: files and folders that all its machines see, a list of such, or an object store's prefix."""
+"""What a cluster is to tag: files that all its machines see, a list of names, or a prefix of an object store."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -20,7 +20,7 @@ class Catalogue:
     """Files that lie in one place, by the names that results have for them.
 
     Attributes:
-        names: absolute paths, or URIs of a store's objects, written without escapes.
+        names: absolute paths, or URIs of a store's objects, written without escapes; each once.
         store: that has the objects; None for paths.
     """
 
@@ -30,7 +30,12 @@ class Catalogue:
     @classmethod
     def of_files(cls, paths: Sequence[Path]) -> "Catalogue":
         """Files and folders of a command line; raises UserError as `audio_files` does."""
-        return cls([str(file.absolute()) for file in audio_files(paths)])
+        return cls(_absolute(audio_files(paths)))
+
+    @classmethod
+    def named(cls, name: str) -> "Catalogue":
+        """A store's prefix, or else a text file; raises UserError as the two below."""
+        return cls.of_prefix(name) if "://" in name else cls.of_list(Path(name))
 
     @classmethod
     def of_list(cls, file: Path) -> "Catalogue":
@@ -43,16 +48,18 @@ class Catalogue:
             lines = os.fsdecode(file.read_bytes()).split("\n")  # splitlines would cut names at rarer marks too
         except OSError as error:
             raise UserError(f"--catalogue {file}: cannot be read ({error.strerror})") from None
-        names = [line.rstrip("\r") for line in lines if line.strip()]
+        names = list(dict.fromkeys(line.rstrip("\r") for line in lines if line.strip()))
         if not names:
             raise UserError(f"--catalogue {file}: found nothing in it, expected a path or URI a line")
         places = {_bucket(name): name for name in names}
         if len(places) > 1:
             first, second = list(places.values())[:2]
-            raise UserError(f"--catalogue {file}: found {first!r} and {second!r}, expected paths, or URIs of one bucket")
+            raise UserError(
+                f"--catalogue {file}: found {first!r} and {second!r}, expected paths, or URIs of one bucket"
+            )
         if bucket := next(iter(places)):
             return cls(names, _opened(bucket)[0])
-        return cls([str(Path(name).absolute()) for name in names])
+        return cls(_absolute(map(Path, names)))
 
     @classmethod
     def of_prefix(cls, uri: str) -> "Catalogue":
@@ -66,7 +73,9 @@ class Catalogue:
             entries = store.get_file_info(fs.FileSelector(place, recursive=True))
         except OSError as error:
             raise UserError(f"--catalogue {uri}: cannot be listed ({_first_line(error)})") from None
-        keys = sorted(entry.path for entry in entries if entry.type == fs.FileType.File and _is_audio(entry.path, place))
+        keys = sorted(
+            entry.path for entry in entries if entry.type == fs.FileType.File and _is_audio(entry.path, place)
+        )
         if not keys:
             raise UserError(f"--catalogue {uri}: found no audio, expected names that end in {', '.join(SUFFIXES)}")
         return cls([f"{_scheme(uri)}://{key}" for key in keys], store)
@@ -86,6 +95,10 @@ def _opened(uri: str) -> tuple[fs.FileSystem, str]:
         return fs.FileSystem.from_uri(uri)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"--catalogue {uri}: cannot be opened ({_first_line(error)})") from None
+
+
+def _absolute(files: Iterable[Path]) -> list[str]:
+    return list(dict.fromkeys(str(file.absolute()) for file in files))
 
 
 def _bucket(name: str) -> str:

@@ -52,7 +52,7 @@ def test_a_prefix_of_a_real_file_system(tmp_path):
 
 def test_a_list_of_objects(bucket, tmp_path):
     listing = tmp_path / "list.txt"
-    listing.write_text("s3://music/rock/b.flac\r\n\ns3://music/rock/a/音.OGG\n", encoding="utf-8")
+    listing.write_text("s3://music/rock/b.flac\r\n\ns3://music/rock/a/音.OGG\ns3://music/rock/b.flac", encoding="utf-8")
     found = Catalogue.of_list(listing)
     assert list(found.names) == ["s3://music/rock/b.flac", "s3://music/rock/a/音.OGG"]
     with open_file(found.names[1], found.store) as file:
@@ -75,7 +75,7 @@ def test_files_and_folders_get_absolute_names(tmp_path, monkeypatch):
     (tmp_path / "music").mkdir()
     for name in ("music/b.mp3", "music/a.wav", "c.flac"):
         Path(name).touch()
-    found = Catalogue.of_files([Path("c.flac"), Path("music")])
+    found = Catalogue.of_files([Path("c.flac"), Path("music"), Path("c.flac")])
     assert list(found.names) == [str(tmp_path / name) for name in ("c.flac", "music/a.wav", "music/b.mp3")]
     assert found.store is None
 
