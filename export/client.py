@@ -163,7 +163,7 @@ class Client:
         audio = [piece.wav for piece in batch if not piece.problem]
         answers = iter(self.predict("wav", audio))
         for piece in batch:
-            yield piece, Answer(piece.problem, np.zeros(0), {}) if piece.problem else next(answers)
+            yield piece, Answer(str(piece.problem), np.zeros(0), {}) if piece.problem else next(answers)
 
     def _patiently(self, request: Callable[[], Result]) -> Result:
         for attempt in range(self._attempts):
@@ -180,7 +180,8 @@ def _merged(answered: Sequence[tuple[Piece, Answer]]) -> dict[str, float] | Unde
     """One file's tags from those of its pieces; a song may be silent for 10 minutes, so some may be refused."""
     heard = [(piece, answer) for piece, answer in answered if not answer.error]
     if not heard:
-        return Undecodable(answered[0][1].error)
+        piece, answer = answered[0]
+        return piece.problem or Undecodable(answer.error)
     if len(heard) == 1:
         return heard[0][1].top
     weights = [piece.samples for piece, _ in heard]

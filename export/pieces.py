@@ -4,12 +4,22 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from genre_tagger.data.decode import Undecodable, decode, sample_rate_of, to_pcm16
+from genre_tagger.data.decode import (
+    SILENT_PEAK,
+    Silent,
+    TooLong,
+    Undecodable,
+    decode,
+    decode_blocks,
+    sample_rate_of,
+    to_pcm16,
+)
 from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, WAV_MAX_SECONDS, WAV_RATES_HZ
 
 MAX_ITEMS = ALLOWED_BATCH_SIZES[-1]  # a server with batching refuses more in one request
@@ -34,22 +44,55 @@ class Piece:
     path: Path
     samples: int = 0
     wav: bytes = b""
-    problem: str = ""
+    problem: Undecodable | None = None
 
 
 def pieces_of(number: int, path: Path) -> Iterator[Piece]:
-    """A file in equal pieces of 10 minutes at most, at its own rate or the next one up that servers accept."""
+    """A file in equal pieces of 10 minutes at most, at its own rate or the next one up that servers accept.
+
+    What is longer is decoded a second time, once measured, so that no more than a piece of it is in memory.
+    """
     try:
         native_hz = sample_rate_of(path)
         rate = min((rate for rate in WAV_RATES_HZ if rate >= native_hz), default=WAV_RATES_HZ[-1])
-        waveform = decode(path, rate)
+        for part in _parts(path, rate):
+            buffer = BytesIO()
+            soundfile.write(buffer, to_pcm16(part), rate, format="WAV", subtype="PCM_16")
+            yield Piece(number, path, len(part), buffer.getvalue())
     except Undecodable as problem:
-        yield Piece(number, path, problem=str(problem))
-        return
-    for part in np.array_split(waveform, math.ceil(len(waveform) / (WAV_MAX_SECONDS * rate))):
-        buffer = BytesIO()
-        soundfile.write(buffer, to_pcm16(part), rate, format="WAV", subtype="PCM_16")
-        yield Piece(number, path, len(part), buffer.getvalue())
+        yield Piece(number, path, problem=problem)
+
+
+def _parts(path: Path, rate: int) -> Iterator[np.ndarray]:
+    try:
+        yield decode(path, rate, max_seconds=WAV_MAX_SECONDS)
+    except TooLong:
+        samples = _measure(path, rate)
+        count = math.ceil(samples / (WAV_MAX_SECONDS * rate))
+        edges = [samples * number // count for number in range(count + 1)]
+        yield from _cut(decode_blocks(path, rate), [end - start for start, end in pairwise(edges)])
+
+
+def _measure(path: Path, rate: int) -> int:
+    """Samples of a file; raises Undecodable as `decode` does."""
+    samples, peak = 0, 0.0
+    for block in decode_blocks(path, rate):
+        samples, peak = samples + len(block), max(peak, np.abs(block).max(initial=0))
+    if peak < SILENT_PEAK:
+        raise Silent("digital silence")
+    return samples
+
+
+def _cut(blocks: Iterator[np.ndarray], sizes: list[int]) -> Iterator[np.ndarray]:
+    rest = np.zeros(0, np.float32)
+    for size in sizes:
+        gathered, missing = [rest], size - len(rest)
+        while missing > 0 and (block := next(blocks, None)) is not None:
+            gathered.append(block)
+            missing -= len(block)
+        joined = np.concatenate(gathered)
+        yield joined[:size]
+        rest = joined[size:]
 
 
 def batches_of(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:

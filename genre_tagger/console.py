@@ -212,6 +212,26 @@ def files_bar(songs: "Iterable[Song]", count: int) -> "Iterator[Song]":
         yield song
 
 
+@contextmanager
+def without_library_notes() -> Iterator[None]:
+    """Keeps off standard error what C libraries print there, not what Python does.
+
+    libmpg123 comments on harmless oddities of MP3 files, through bars and tables.
+    """
+    stderr, kept = sys.stderr, os.dup(2)
+    if stderr is sys.__stderr__:
+        sys.stderr = open(os.dup(2), "w", 1, stderr.encoding, stderr.errors)  # noqa: PTH123, SIM115
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        sys.stderr = stderr
+
+
 def print_song(song: "Song", chosen: dict[str, float], as_json: bool) -> None:
     """The chosen tags of a file, or why it is given none, as a table or a line of JSON."""
     if as_json:

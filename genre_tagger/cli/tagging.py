@@ -90,12 +90,13 @@ def tag(
         files, client = audio_files(music), None if server is None else _client(server, model, timeout)
         songs = _tagged(where, client, files, choice, {**tables, "shows_scores": prints_songs}, taggram)
     counts, broken = Counter(), []
-    for song in console.files_bar(songs, len(files)):
-        counts[song.flag or (BROKEN if song.reason else TAGGED if song.is_new else KNOWN)] += 1
-        if song.reason:
-            broken.append(f"{console.one_line(song.path)}: {song.reason}")
-        elif prints_songs:
-            console.print_song(song, choice.of(song), as_json)
+    with console.without_library_notes():
+        for song in console.files_bar(songs, len(files)):
+            counts[song.flag or (BROKEN if song.reason else TAGGED if song.is_new else KNOWN)] += 1
+            if song.reason:
+                broken.append(f"{console.one_line(song.path)}: {song.reason}")
+            elif prints_songs:
+                console.print_song(song, choice.of(song), as_json)
     if not prints_songs:
         console.print_library(counts, [table for table in tables.values() if table])
     for line in broken:

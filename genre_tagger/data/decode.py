@@ -41,15 +41,19 @@ class Undecodable(Exception):  # noqa: N818, names a state of the file that call
 
 
 class Silent(Undecodable):
-    """Sound files, but nobody hears anything in them."""
+    """A sound file in which nobody hears anything."""
 
     flag = "silent"
 
 
 class TooShort(Undecodable):
-    """Sound files, but too short to be judged."""
+    """A sound file, but too short to be judged."""
 
     flag = "too short"
+
+
+class TooLong(Undecodable):
+    """A sound file, but longer than was asked for."""
 
 
 def decode(
@@ -175,7 +179,7 @@ def _bounded(blocks: Iterator[np.ndarray], sample_rate: int, max_seconds: float)
     for block in blocks:
         samples += len(block)
         if samples > max_seconds * sample_rate:
-            raise Undecodable(f"longer than {max_seconds} s; cut it into clips")
+            raise TooLong(f"longer than {max_seconds} s; cut it into clips")
         yield block
 
 

@@ -109,11 +109,12 @@ class GrpcServer(ModelServer):
         self._server.start()
 
     def _predict(self, request, context):
-        tensor = request.inputs["audio"]
-        assert len(request.inputs) == 1
-        assert [axis.size for axis in tensor.tensor_shape.dim] == [len(tensor.string_val)]
-        spec = request.model_spec
-        answer = self.answer(spec.name, spec.version_label, spec.signature_name, list(tensor.string_val))
+        ((name, tensor),) = request.inputs.items()
+        assert name in ("audio", "waveform")
+        spec, items = request.model_spec, tf.make_ndarray(tensor)
+        assert (items.dtype, items.ndim) == ((object, 1) if name == "audio" else (np.float32, 2))
+        items = items.tolist() if name == "audio" else items
+        answer = self.answer(spec.name, spec.version_label, spec.signature_name, items)
         if isinstance(answer, bytes):
             return answer
         if isinstance(answer, str):
@@ -145,7 +146,12 @@ class RestServer(ModelServer):
                 assert method == "predict"
                 _, v1, models, model, *label = path.split("/")
                 assert (v1, models) == ("v1", "models")
-                items = [base64.b64decode(item["b64"], validate=True) for item in body["inputs"]["audio"]]
+                ((name, values),) = body["inputs"].items()
+                if name == "audio":
+                    items = [base64.b64decode(item["b64"], validate=True) for item in values]
+                else:
+                    items = np.array(values, np.float32)
+                    assert (name, items.ndim) == ("waveform", 2)
                 self._send(outer.answer(model, "/".join(label), body["signature_name"], items))
 
             def _send(self, answer):

@@ -1,0 +1,129 @@
+"""`genre-tagger tag` as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+from tiny_tagger import TAGS, noise, write
+from typer.testing import CliRunner
+
+from genre_tagger.cli import app
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["tag", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture
+def music(tmp_path):
+    """A folder of six files, two of them broken."""
+    folder = tmp_path / "music"
+    (folder / "sub").mkdir(parents=True)
+    write(folder / "a.wav", noise(1))
+    write(folder / "sub" / "odd\n[name].flac", noise(1, 1))
+    write(folder / "sub" / "c.wav", noise(1, 2)).rename(folder / "sub" / os.fsdecode(b"caf\xe9.wav"))
+    write(folder / "sub" / "hush.wav", 0 * noise(1))
+    (folder / "text.mp3").write_text("this is no music\n" * 50)
+    (folder / "empty.opus").write_bytes(b"")
+    (folder / "cover.jpg").write_bytes(b"x")
+    return folder
+
+
+def test_a_folder_becomes_tables_and_the_broken_are_listed_at_the_end(tiny_run, music):
+    result = invoke(tiny_run[0], music, "--top", 2)
+    assert result.exit_code == 1
+    assert result.stdout.count("probability") == 3
+    assert r"sub/odd\n[name].flac" in result.stdout and r"caf\xe9.wav" in result.stdout
+    assert f"{music}/sub/hush.wav: silent" in result.stdout.splitlines()
+    first, second = result.stderr.splitlines()
+    assert first == f"{music}/empty.opus: the file is empty (0 bytes)"
+    assert second.startswith(f"{music}/text.mp3: cannot be decoded")
+
+
+def test_json_names_files_and_flags(tiny_run, music):
+    lines = [json.loads(line) for line in invoke(tiny_run[0], music, "--json", "--top", 9).stdout.splitlines()]
+    names = ["a.wav", os.fsdecode(b"sub/caf\xe9.wav"), "sub/hush.wav", "sub/odd\n[name].flac"]
+    assert [line["file"] for line in lines] == [f"{music}/{name}" for name in names]
+    assert [(line["flag"], line["seconds"], len(line["tags"])) for line in lines][1:3] == [("", 1, 5), ("silent", 1, 0)]
+    assert all(set(line["tags"]) in (set(TAGS), set()) for line in lines)
+
+
+def test_a_threshold_leaves_tags_out(tiny_run, music):
+    every = json.loads(invoke(tiny_run[0], music / "a.wav", "--json", "--top", 9).stdout)["tags"]
+    middle = sorted(every.values())[2]
+    shown = json.loads(invoke(tiny_run[0], music / "a.wav", "--json", "--top", 9, "--threshold", middle).stdout)["tags"]
+    assert shown == {tag: score for tag, score in every.items() if score >= middle} and len(shown) == 3
+    none = invoke(tiny_run[0], music / "a.wav", "--threshold", 1).stdout
+    assert none == f"{music}/a.wav: no tag reaches the threshold\n"
+
+
+def test_tables_take_the_place_of_what_is_printed(tiny_run, music, tmp_path):
+    csv, parquet = tmp_path / "out.csv", tmp_path / "out.parquet"
+    result = invoke(tiny_run[0], music, "--csv", csv, "--parquet", parquet)
+    assert result.stdout == f"3 tagged, 2 without usable audio, 1 silent: {csv}, {parquet}\n"
+    again = invoke(tiny_run[0], music, "--csv", csv, "--parquet", parquet)
+    assert again.stdout == f"2 without usable audio, 3 known already, 1 silent: {csv}, {parquet}\n"
+    assert again.stderr == result.stderr and again.exit_code == 1
+    pd.testing.assert_frame_equal(
+        pd.read_csv(csv, keep_default_na=False, na_values={f"score:{tag}": [""] for tag in TAGS} | {"seconds": [""]}),
+        pd.read_parquet(parquet),
+        check_dtype=False,
+    )
+    assert invoke(tiny_run[0], music / "a.wav", "--csv", csv, "--json").stdout.startswith('{"file"')
+
+
+def test_a_taggram_is_drawn(tiny_run, music, tmp_path):
+    result = invoke(
+        tiny_run[0], music / "a.wav", "--taggram", tmp_path / "x.png", "--embeddings", tmp_path / "e.parquet"
+    )
+    assert result.exit_code == 0
+    assert (tmp_path / "x.png").stat().st_size > 5000
+    assert len(pd.read_parquet(tmp_path / "e.parquet")["embedding"][0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["RUN"], "expected a model and audio files"),
+        (["RUN", "bare"], "bare: found no audio in it"),
+        (["RUN", "gone.mp3"], "gone.mp3: no such file"),
+        (["bare", "music"], "bare: found no model in it"),
+        (["RUN", "music", "--taggram", "x.png"], "--taggram: found 6 audio files, expected one"),
+        (["RUN", "music", "--csv", "bare"], "bare: "),
+        (["RUN", "music", "--threshold", "2"], "--threshold"),
+        (["--server", "localhost:1", "music", "--csv", "x.csv"], "--csv: found a server alone, expected MODEL"),
+        (["--server", "localhost:1", "music", "--parquet", "x"], "--parquet: found a server alone, expected MODEL"),
+        (["--server", "localhost:1", "music", "--taggram", "x"], "--taggram: found a server alone, expected MODEL"),
+        (["--server", "localhost:1", "music", "--embeddings", "x"], "--embeddings: found a server alone"),
+        (["--server", "localhost:1", "RUN"], "expected a model and audio files"),
+    ],
+)
+def test_mistakes_are_one_line(tiny_run, music, monkeypatch, failure, arguments, expected):
+    monkeypatch.chdir(music.parent)
+    Path("bare").mkdir()
+    assert expected in failure(*(["tag"] + [tiny_run[0] if part == "RUN" else part for part in arguments]))
+
+
+def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path):
+    soundfile.write(tmp_path / "a.mp3", noise(2), 8000)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(content + b"TAG" + bytes(2000) + content[:700])
+    code = "import sys, soundfile; soundfile.read(sys.argv[1])"
+    noted = subprocess.run([sys.executable, "-c", code, tmp_path / "a.mp3"], capture_output=True, text=True)
+    assert "Note:" in noted.stderr  # or else this test shows nothing
+    command = [
+        Path(sys.executable).with_name("genre-tagger"),
+        "tag",
+        tiny_run[0],
+        tmp_path / "a.mp3",
+        tmp_path / "x.mp3",
+    ]
+    (tmp_path / "x.mp3").write_text("this is no music\n" * 50)
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [f"{tmp_path}/x.mp3: cannot be decoded: no audio found in it"]

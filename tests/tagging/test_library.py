@@ -1,0 +1,179 @@
+"""Tables that a second run goes on with: what is scored again and what is not, odd names, other models, plots."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from matplotlib.figure import Figure
+from tiny_tagger import TAGS, noise, write
+
+from genre_tagger.errors import UserError
+from genre_tagger.tagging import tables
+from genre_tagger.tagging.library import tag_library
+from genre_tagger.tagging.results import Choice, Song
+from genre_tagger.tagging.tables import Outputs
+from genre_tagger.tagging.taggram_plot import plot_taggram
+
+ODD = ['it\'s "odd", a\nb\r\nc.wav', "日本 ünï.wav", os.fsdecode(b"caf\xe9.wav"), "NA.wav", " =1+1.wav"]
+SHOWN = ['it\'s "odd", a\nb\r\nc.wav', "日本 ünï.wav", "caf\\xe9.wav", "NA.wav", " =1+1.wav"]
+TOP_2 = Choice(2)
+
+
+def run(tagger, files, choice=TOP_2, **outputs):
+    """Tags files; returns (songs, number of windows that were scored)."""
+    before = tagger.model.windows
+    songs = list(tag_library(tagger, files, choice, Outputs(**outputs)))
+    return songs, tagger.model.windows - before
+
+
+def read(path):
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_odd_names_come_back_and_nothing_is_scored_twice(measuring, tmp_path, kind):
+    table = tmp_path / f"out.{kind}"
+    files = [write(tmp_path / "plain.wav", noise(1, seed)).rename(tmp_path / name) for seed, name in enumerate(ODD)]
+    songs, windows = run(measuring, files, **{kind: table})
+    assert windows == 5 * 4 and all(song.is_new for song in songs)
+    again, windows = run(measuring, files, **{kind: table})
+    assert windows == 0 and not any(song.is_new for song in again)
+    assert [song.scores for song in again] == [song.scores for song in songs]
+    rows = read(table)
+    assert [path.removeprefix(f"{tmp_path}/") for path in rows["path"]] == SHOWN
+    for row, seed in zip(rows.to_dict("records"), range(5), strict=True):
+        waveform = noise(1, seed)
+        firsts = [waveform[start] for start in (0, 1600, 3200, 4000)]
+        assert row["score:rock"] == pytest.approx(np.mean(firsts), abs=1e-6)
+        assert (row["seconds"], row["flag"], row["reason"], row["tags"]) == (1, "", "", "café|a $ b")
+
+
+def test_one_content_is_scored_once_and_a_changed_file_again(measuring, tmp_path):
+    files = [write(tmp_path / "a.wav", noise(1)), shutil.copy(tmp_path / "a.wav", tmp_path / "b.wav")]
+    table = tmp_path / "out.csv"
+    songs, windows = run(measuring, files, csv=table)
+    assert windows == 4 and songs[1].scores == songs[0].scores
+    write(files[0], noise(1, 1))
+    shutil.copy(files[1], tmp_path / "c.wav")
+    _, windows = run(measuring, [*files, tmp_path / "c.wav"], Choice(1, 0.9), csv=table)
+    assert windows == 4
+    rows = read(table)
+    assert [path[-5:] for path in rows["path"]] == ["a.wav", "b.wav", "c.wav"]
+    assert rows["sha256"][0] != rows["sha256"][1] == rows["sha256"][2]
+    assert set(rows["tags"]) == {""}  # none reaches 0.9 now; the scores are all there
+    assert rows["score:café"].tolist() == [0.5] * 3
+
+
+def test_another_models_rows_stay_beside(measuring, tmp_path):
+    file, table = write(tmp_path / "a.wav", noise(1)), tmp_path / "out.csv"
+    run(measuring, [file], csv=table)
+    other = replace(measuring, model_version="f" * 16, tags=("x", *TAGS[1:]))
+    _, windows = run(other, [file], csv=table)
+    assert windows == 4
+    rows = read(table)
+    assert rows["model"].tolist() == ["0123456789abcdef", "f" * 16]
+    assert rows["score:x"][0] == "" and rows["score:rock"][1] == ""
+    assert run(measuring, [file], csv=table)[1] == 0 == run(other, [file], csv=table)[1]
+
+
+def test_broken_files_are_tried_again_and_flags_are_not(measuring, tmp_path):
+    files = [tmp_path / "a.wav", write(tmp_path / "short.wav", noise(0.05)), write(tmp_path / "hush.wav", 0 * noise(1))]
+    files[0].write_text("no music")
+    outputs = {"csv": tmp_path / "out.csv", "embeddings": tmp_path / "out.parquet"}
+    songs, _ = run(measuring, files, **outputs)
+    assert [song.flag for song in songs] == ["", "too short", "silent"] and "cannot be decoded" in songs[0].reason
+    assert read(outputs["csv"])["score:rock"].tolist() == [""] * 3
+    again, windows = run(measuring, files, **outputs)
+    assert [song.is_new for song in again] == [True, False, False] and windows == 0
+    write(files[0], noise(1))
+    (song, *_), windows = run(measuring, files, **outputs)
+    assert windows == 4 and not song.reason and read(outputs["csv"])["reason"].tolist() == [""] * 3
+
+
+def test_embeddings_are_means_over_windows_and_asked_for_alone_need_no_scores(measuring, tmp_path):
+    file, table = write(tmp_path / "a.wav", noise(1)), tmp_path / "e.parquet"
+    outputs = {"embeddings": table, "shows_scores": False}
+    assert [run(measuring, [file], **outputs)[1] for _ in range(2)] == [4, 0]
+    waveform = noise(1)
+    expected = np.mean([waveform[start : start + 2] for start in (0, 1600, 3200, 4000)], axis=0)
+    np.testing.assert_allclose(read(table)["embedding"][0], expected, atol=1e-6)
+    assert str(pq.read_schema(table).field("embedding").type) in ("list<element: float>", "list<item: float>")
+    assert run(measuring, [file], embeddings=table)[1] == 4  # scores for the screen are in no table
+    assert run(measuring, [file], embeddings=table, csv=tmp_path / "s.csv")[1] == 4
+    assert run(measuring, [file], embeddings=table, csv=tmp_path / "s.csv")[1] == 0
+
+
+def test_tables_are_written_on_the_way_and_when_interrupted(measuring, tmp_path, monkeypatch):
+    files = [write(tmp_path / f"{number}.wav", noise(1, number)) for number in range(4)]
+    table = tmp_path / "out.csv"
+    monkeypatch.setattr(tables, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(tables, "SAVE_SHARE", 1e9)
+    songs = tag_library(measuring, files, TOP_2, Outputs(csv=table))
+    next(songs), next(songs)
+    assert len(read(table)) == 2
+    monkeypatch.setattr(tables, "SAVE_SECONDS", 1e9)
+    next(songs)
+    with pytest.raises(KeyboardInterrupt):
+        songs.throw(KeyboardInterrupt)
+    assert len(read(table)) == 3
+    assert [path.name for path in tmp_path.glob(".*")] == []
+    assert run(measuring, files, csv=table)[1] == 4
+
+
+@pytest.mark.parametrize(
+    "content", ["a,b\n1,2\n", "path,sha256,model,seconds,flag,reason,score:rock\nx,y,z,1,,,loud\n", ""]
+)
+def test_a_table_of_something_else_is_refused_and_kept(measuring, tmp_path, content):
+    table = tmp_path / "mine.csv"
+    table.write_text(content)
+    with pytest.raises(UserError, match=r"mine\.csv: .*expected a CSV file that `genre-tagger tag` wrote, or none yet"):
+        run(measuring, [], csv=table)
+    assert table.read_text() == content
+    with pytest.raises(UserError, match="expected a Parquet file"):
+        run(measuring, [], parquet=table)
+    with pytest.raises(UserError, match="nowhere: cannot be written"):
+        run(measuring, [], csv=tmp_path / "nowhere" / "x.csv")
+
+
+def test_a_taggram_shows_the_strongest_tags_on_top_by_minutes(measuring, tmp_path, monkeypatch):
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (figures.append(figure), save(figure, *a, **k)))
+    waveform = noise(130)
+    taggram = measuring.taggram(write(tmp_path / "a.wav", waveform))
+    plot_taggram(tmp_path / "a.png", taggram, TAGS, 3, "a $1 & b$")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    axes = figures[0].axes[0]
+    third = max(("rock", "jazz", "no drums"), key=lambda tag: taggram.scores[TAGS.index(tag)])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["café", "a $ b", third]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first name on top
+    drawn = axes.collections[0].get_array()
+    np.testing.assert_allclose(drawn[0], 0.5)
+    np.testing.assert_allclose(drawn[2], taggram.probabilities[:, TAGS.index(third)])
+    assert axes.get_xlim() == (0, 130)
+    assert {"00:00", "01:00", "02:10"} >= {text for text in _times(axes)} & {"00:00", "01:00", "02:10"} >= {"01:00"}
+
+
+def _times(axes):
+    formatter = axes.xaxis.get_major_formatter()
+    return [formatter(second, 0) for second in axes.get_xticks()]
+
+
+def test_a_taggram_is_of_one_song_that_can_be_judged(measuring, tmp_path):
+    files = [write(tmp_path / name, 0 * noise(1)) for name in ("a.wav", "b.wav")]
+    with pytest.raises(UserError, match="--taggram: found 2 audio files, expected one"):
+        list(tag_library(measuring, files, TOP_2, Outputs(), tmp_path / "x.png"))
+    with pytest.raises(UserError, match=r"--taggram: \S+a\.wav is silent"):
+        list(tag_library(measuring, files[:1], TOP_2, Outputs(), tmp_path / "x.png"))
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_choice_is_the_highest_over_the_threshold(tmp_path):
+    song = Song(tmp_path, scores={"a": 0.9, "b": 0.5, "c": 0.4})
+    assert list(Choice(2).of(song)) == ["a", "b"]
+    assert list(Choice(5, 0.5).of(song)) == ["a", "b"]
+    assert Choice(5, 0.95).of(song) == {}

@@ -1,0 +1,49 @@
+"""What paths of a command line are."""
+
+import os
+
+import pytest
+
+from genre_tagger.errors import UserError
+from genre_tagger.tagging.listing import audio_files, is_model, latest_version
+
+ODD = ['it\'s "odd"\nsong.MP3', "日本 ünï.flac", os.fsdecode(b"caf\xe9.wav"), "$(touch x);&.ogg", "-i.m4a"]
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def test_folders_are_walked_in_order_and_named_files_taken_as_they_are(tmp_path):
+    touch(tmp_path, "b/2.opus", "b/1.mp3", "a.wav", "c/d/x.M4A", "b/cover.jpg", "b/._1.mp3", ".trash/y.mp3", "odd.bin")
+    found = [str(path.relative_to(tmp_path)) for path in audio_files([tmp_path / "odd.bin", tmp_path])]
+    assert found == ["odd.bin", "a.wav", "b/1.mp3", "b/2.opus", "c/d/x.M4A"]
+
+
+def test_odd_names_are_found(tmp_path):
+    touch(tmp_path, *ODD)
+    assert sorted(path.name for path in audio_files([tmp_path])) == sorted(ODD)
+
+
+def test_a_folder_without_audio_is_named(tmp_path):
+    touch(tmp_path, "full/a.mp3", "bare/notes.txt")
+    with pytest.raises(UserError, match=r"bare: found no audio in it, expected files that end in \.mp3"):
+        audio_files([tmp_path / "full", tmp_path / "bare"])
+    with pytest.raises(UserError, match=r"none\.mp3: no such file, expected an audio file or a folder"):
+        audio_files([tmp_path / "none.mp3"])
+
+
+def test_models_are_told_from_music_by_their_files(tmp_path):
+    touch(
+        tmp_path,
+        "run/config.yaml",
+        "music/1/a.mp3",
+        "models/2/saved_model.pb",
+        "models/10/saved_model.pb",
+        "models/x/y",
+    )
+    assert [is_model(tmp_path / name) for name in ("run", "models", "models/2", "music", "none")] == [1, 1, 1, 0, 0]
+    assert latest_version(tmp_path / "models") == tmp_path / "models/10"
+    assert latest_version(tmp_path / "models/2") == tmp_path / "models/2"
