@@ -7,6 +7,7 @@ goes on from there, whatever was killed.
 
 import logging
 import os
+import socket
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from genre_tagger.tagging.tagger import Tagger, Taggram
 
 SONGS_PER_TASK = 16  # that are decoded once more where a machine is lost
 SONGS_PER_PART = 10_000  # of a few MB
+CONNECT_SECONDS = 10
 PARTS = "part-*.parquet"
 # Of a core, where there is no GPU: a decoder and a scorer share it, and the decoder waits where it is ahead.
 DECODER_CPUS, SCORER_CPUS = 0.25, 0.75
@@ -97,14 +99,7 @@ def _cluster() -> Iterator[ModuleType]:
         import ray.data
     except ImportError as error:
         raise UserError(f"--runner ray: {error}; install it with `pip install 'genre-tagger[ray]'`") from None
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    try:
-        ray.init(address, **quiet)
-    except ConnectionError as error:
-        if address != "auto":
-            raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error})") from None
-        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    _connect(ray)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
@@ -112,6 +107,19 @@ def _cluster() -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _connect(ray: ModuleType) -> None:
+    address, quiet = os.environ.get("RAY_ADDRESS", "auto"), {"log_to_driver": False, "logging_level": logging.ERROR}
+    host, _, port = address.rpartition(":")
+    try:
+        if host:  # Ray itself would try for a quarter of an hour
+            socket.create_connection((host, port), CONNECT_SECONDS).close()
+        ray.init(address, **quiet)
+    except OSError as error:
+        if host:
+            raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error}); expected HOST:PORT") from None
+        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
 
 
 def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], catalogue: Catalogue) -> Iterable[Rows]:

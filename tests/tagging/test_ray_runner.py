@@ -11,88 +11,48 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
+from tiny_tagger import TAGS, noise, write
+from typer.testing import CliRunner
 
-from genre_tagger.config import parse_config
-from genre_tagger.models.tagger import build_tagger
-from genre_tagger.run import create_run
+from genre_tagger.cli import app
 from genre_tagger.tagging import ray_runner
-from genre_tagger.tagging.catalogue import Catalogue
-from genre_tagger.tagging.models import ModelFiles
-from genre_tagger.tagging.results import Choice
+from genre_tagger.tagging.results import text_of
 from genre_tagger.tagging.tagger import Tagger
 
-RATE = 12_000
-TAGS = ("rock", "café", "no drums")
-CONFIG = {
-    "frontend": {"n_mels": 40},
-    "window": {"seconds": 0.5, "hop_seconds": 0.25, "evaluate": "all"},
-    "training": {"batch_size": 4},
-    "model": {
-        "cascade": "none",
-        "wavenet": "none",
-        "cnn": {"kernels": [6, 5], "pools": [[2, 2], [2, 3]], "dropouts": [0, 0], "output_width": 7},
-        "head": {"widths": [12]},
-    },
-}
-SECONDS = {f"song {number} 'é'.wav": 0.5 + 0.17 * number for number in range(8)}
-LAST_WORDS = """
+COMMAND_THAT_DIES = """
 import os, signal, sys
+from pathlib import Path
 from genre_tagger.tagging import ray_runner, tables
 from genre_tagger.tagging.catalogue import Catalogue
 from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.results import Choice
-from pathlib import Path
 
 ray_runner.SONGS_PER_PART, tables.SAVE_SECONDS = 3, 0
-model, names, folder = ModelFiles.find(Path(sys.argv[1])), [Path(name) for name in sys.argv[3:]], Path(sys.argv[2])
-for number, song in enumerate(ray_runner.tag_catalogue(model, Catalogue.of_files(names), folder, Choice(2))):
+model, folder, *files = map(Path, sys.argv[1:])
+songs = ray_runner.tag_catalogue(ModelFiles.find(model), Catalogue.of_files(files), folder, Choice(top=2))
+for number, song in enumerate(songs):
     if number == 4:
         os.kill(os.getpid(), signal.SIGKILL)
 """
-pytest.importorskip("ray", reason="Ray is not installed")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> ModelFiles:
-    """A run of a tiny model with random weights."""
-    config = parse_config(CONFIG)
-    data = {"source": {"source": "folder", "root": "/music", "seed": 3}, "hash": "c0ffee", "stream": False}
-    run = create_run(tmp_path_factory.mktemp("run") / "tiny", config, data, TAGS)
-    tagger = build_tagger(config, len(TAGS))
-    rng = np.random.default_rng(0)
-    for weight in tagger.trainable_weights:
-        weight.assign(rng.normal(0, 0.5, weight.shape))
-    tagger.save(run.model)
-    return ModelFiles.find(run.path)
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["tag", *map(str, arguments)], catch_exceptions=False)
 
 
-@pytest.fixture(scope="module")
-def music(tmp_path_factory) -> Path:
-    """Songs of tones in noise; a text among them."""
-    folder = tmp_path_factory.mktemp("music")
-    rng = np.random.default_rng(0)
-    for name, seconds in SECONDS.items():
-        times = np.arange(round(seconds * RATE)) / RATE
-        tones = sum(np.sin(2 * np.pi * hertz * times) for hertz in rng.uniform(50, 5000, 5))
-        soundfile.write(folder / name, 0.1 * tones + rng.uniform(-0.02, 0.02, len(times)), RATE)
-    (folder / "text.mp3").write_text("la la la")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cluster():
+@pytest.fixture
+def cluster(monkeypatch):
     """A head and one more node, of one core each; this process and its children find it by RAY_ADDRESS."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        from ray.cluster_utils import Cluster
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
 
-        node = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1"}
-        cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
-        cluster.second = cluster.add_node(**node)
-        patch.setenv("RAY_ADDRESS", cluster.address)
-        yield cluster
-        cluster.shutdown()
+    node = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+    cluster.add_node(**node)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    yield cluster
+    cluster.shutdown()
 
 
 class Pipe:
@@ -114,7 +74,7 @@ class Pipe:
 def lose_a_node_in_mid_song(cluster, pipes: list[Pipe], lost: list[Path]) -> None:
     """Once both nodes read a pipe, kills one; notes whose reader died; only then does anybody get to read something."""
     ends = {pipe.wait_for_reader(): pipe for pipe in pipes}
-    cluster.remove_node(cluster.second, allow_graceful=False)
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     poll = select.poll()
     for end in ends:
         poll.register(end, select.POLLERR)
@@ -128,37 +88,82 @@ def lose_a_node_in_mid_song(cluster, pipes: list[Pipe], lost: list[Path]) -> Non
             pipe.path.write_bytes(pipe.content)  # to whoever opens it next
 
 
-def table_of(folder: Path) -> pd.DataFrame:
-    return pd.concat([pd.read_parquet(part) for part in sorted(folder.glob("part-*.parquet"))], ignore_index=True)
-
-
 @pytest.mark.slow
-def test_a_killed_command_and_a_killed_node_change_no_score(model, music, cluster, tmp_path, monkeypatch):
-    folder, files = tmp_path / "tags", sorted(music.iterdir())
-    killed = subprocess.run([sys.executable, "-c", LAST_WORDS, model.path, folder, *files], timeout=300)
+def test_a_killed_command_and_a_killed_node_change_no_score(tiny_run, cluster, tmp_path, monkeypatch):
+    model, folder, listing = tiny_run[0], tmp_path / "tags", tmp_path / "list.txt"
+    songs = [write(tmp_path / f"{number} 'é'.wav", noise(0.4 + 0.3 * number, number)) for number in range(8)]
+    songs[4] = songs[4].rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    killed = subprocess.run([sys.executable, "-c", COMMAND_THAT_DIES, model, folder, *songs], timeout=300)
     assert killed.returncode == -9
     parts = {part: part.read_bytes() for part in sorted(folder.glob("part-*.parquet"))}
-    assert [len(pd.read_parquet(part)) for part in parts] == [3, 2]
-    done = set(table_of(folder).path)
+    done = [set(pd.read_parquet(part).path) for part in parts]
+    assert list(map(len, done)) == [3, 2]
 
-    pipes = [Pipe(tmp_path / f"{number}.wav", file.read_bytes()) for number, file in enumerate(files[:2])]
-    todo = [file for file in files if str(file) not in done]
-    tasks = [pipes[0].path, *todo[:2], pipes[1].path, *todo[2:]]  # a pipe at the start of either task
+    pipes = [Pipe(tmp_path / f"pipe{number}.wav", songs[number].read_bytes()) for number in (0, 1)]
+    (tmp_path / "text.mp3").write_text("la la la")
+    todo = [song for song in songs if text_of(song) not in set.union(*done)] + [tmp_path / "text.mp3"]
+    tasks = [pipes[0].path, *todo[:2], pipes[1].path, *todo[2:]]  # either starts with a pipe
     monkeypatch.setattr(ray_runner, "SONGS_PER_TASK", 3)
+    listing.write_bytes(b"\n".join(map(os.fsencode, [*tasks, *songs])))
     lost: list[Path] = []
     threading.Thread(target=lose_a_node_in_mid_song, args=(cluster, pipes, lost), daemon=True).start()
-    catalogue = Catalogue([*map(str, tasks), *sorted(done)])
-    songs = list(ray_runner.tag_catalogue(model, catalogue, folder, Choice(2)))
+    result = invoke(model, "--runner", "ray", "--catalogue", listing, "--parquet", folder, "--top", 2)
 
     assert len(lost) == 1
-    assert {song.path for song in songs if not song.is_new} == done
+    assert result.exit_code == 1
+    assert result.stdout == f"5 known already, 5 tagged, 1 without usable audio: {folder}\n"
+    assert result.stderr.startswith(f"{tmp_path}/text.mp3: cannot be decoded")
     assert [part.read_bytes() for part in parts] == list(parts.values())
-    table = table_of(folder)
-    assert sorted(table.path) == sorted(catalogue.names)
-    assert table[table.path.str.endswith(".mp3")].reason.item().startswith("cannot be decoded")
-    tagger = Tagger.of_model(model.path)
-    for row in table[table.reason == ""].to_dict("records"):
-        path = Path(row["path"])
-        expected = tagger.taggram(files[int(path.stem)] if path.is_fifo() else path)
-        np.testing.assert_allclose([row[f"score:{tag}"] for tag in TAGS], expected.scores, atol=1e-5)
-    assert table["score:rock"].std() > 1e-3
+    table = pd.concat([pd.read_parquet(part) for part in sorted(folder.glob("part-*.parquet"))]).set_index("path")
+    contents = dict(zip([*songs, *(pipe.path for pipe in pipes)], [*songs, *songs[:2]], strict=True))
+    assert sorted(table.index) == sorted(map(text_of, [*contents, tmp_path / "text.mp3"]))
+    tagger = Tagger.of_model(model)
+    columns = [f"score:{tag}" for tag in TAGS]
+    for path, content in contents.items():
+        np.testing.assert_allclose(
+            table.loc[text_of(path), columns].tolist(), tagger.taggram(content).scores, atol=1e-5
+        )
+    assert table[columns].std().min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--runner", "ray"], "--runner ray: found --parquet None, expected a folder, new or of an earlier run"),
+        (["--runner", "ray", "--parquet", "{music}/a.wav"], "expected a folder, new or of an earlier run"),
+        (["--runner", "ray", "--parquet", "{tags}", "--csv", "a.csv"], "--csv: does not go with --runner ray"),
+        (["--runner", "ray", "--parquet", "{tags}", "--json"], "--json: does not go with --runner ray"),
+        (["--runner", "ray", "--parquet", "{tags}", "--catalogue", "l.txt"], "--catalogue: found {music} too"),
+        (["--catalogue", "l.txt"], "--catalogue: goes with --runner ray"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message, tiny_run, tmp_path, failure):
+    places = {"music": tmp_path / "music", "tags": tmp_path / "tags"}
+    places["music"].mkdir()
+    write(places["music"] / "a.wav", noise(1))
+    options = [option.format(**places) for option in options]
+    assert message.format(**places) in failure("tag", tiny_run[0], places["music"], *options)
+    assert not places["tags"].exists()
+
+
+def test_ray_is_asked_for_where_it_is_missing(tiny_run, tmp_path, monkeypatch, failure):
+    write(tmp_path / "a.wav", noise(1))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    line = failure("tag", tiny_run[0], tmp_path / "a.wav", "--runner", "ray", "--parquet", tmp_path / "tags")
+    assert "pip install 'genre-tagger[ray]'" in line
+
+
+def test_a_cluster_that_does_not_answer(tiny_run, tmp_path, monkeypatch, failure):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    write(tmp_path / "a.wav", noise(1))
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    line = failure("tag", tiny_run[0], tmp_path / "a.wav", "--runner", "ray", "--parquet", tmp_path / "tags")
+    assert line.startswith("RAY_ADDRESS: no cluster answers at 127.0.0.1:1")
+
+
+def test_a_folder_of_other_parts_is_refused(tiny_run, tmp_path, failure):
+    write(tmp_path / "a.wav", noise(1))
+    (tmp_path / "tags").mkdir()
+    (tmp_path / "tags/part-00000.parquet").write_text("something else")
+    line = failure("tag", tiny_run[0], tmp_path / "a.wav", "--runner", "ray", "--parquet", tmp_path / "tags")
+    assert line.startswith(f"{tmp_path}/tags: cannot be read")
