@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from genre_tagger.export.thresholds import Thresholds
     from genre_tagger.exporting import Exported
     from genre_tagger.run import RunDirectory
-    from genre_tagger.tagging.results import Song
+    from genre_tagger.tagging.results import Choice, Song
     from genre_tagger.tuning.search import TuningResult
     from genre_tagger.workflow import TrainingResult
 
@@ -193,78 +194,37 @@ def print_report(report: dict[str, Any]) -> None:
         say(f"left out, without positives or without negatives: {', '.join(report['left_out'])}")
 
 
-def files_bar(songs: "Iterable[Song]", count: int) -> "Iterator[Song]":
-    """Yields the songs; a bar on standard error shows how many there were and their rate, where that is a terminal.
+def print_songs(
+    songs: "Iterable[Song]", count: int, choice: "Choice", as_json: bool, tables: Sequence[Path]
+) -> list[str]:
+    """The chosen tags of each song as it comes, unless there are tables for them; then the broken files, on stderr.
 
-    It is away whenever the caller has a song, so that what is printed then stays whole.
+    Args:
+        songs: as they are tagged.
+        count: how many there will be.
+        choice: of their tags.
+        as_json: a line of JSON each, with tables too.
+        tables: where all scores are written; how many songs became what is then printed at the end.
+
+    Returns:
+        The lines on broken files.
     """
-    if not _errors.is_terminal:
-        yield from songs
-        return
-    rate = TextColumn("{task.fields[rate]:.1f} files/s")
-    columns = (TextColumn("tagging"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    bar = Progress(*columns, console=_errors, transient=True)
-    task, begun, songs = bar.add_task("", total=count, rate=0.0), time.monotonic(), iter(songs)
-    for done in range(1, count + 1):
-        with bar:
-            song = next(songs)
-        bar.update(task, completed=done, rate=done / (time.monotonic() - begun))
-        yield song
-
-
-@contextmanager
-def without_library_notes() -> Iterator[None]:
-    """Keeps off standard error what C libraries print there, not what Python does.
-
-    libmpg123 comments on harmless oddities of MP3 files, through bars and tables.
-    """
-    stderr, kept = sys.stderr, os.dup(2)
-    if stderr is sys.__stderr__:
-        sys.stderr = open(os.dup(2), "w", 1, stderr.encoding, stderr.errors)  # noqa: PTH123, SIM115
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-        sys.stderr = stderr
-
-
-def print_song(song: "Song", chosen: dict[str, float], as_json: bool) -> None:
-    """The chosen tags of a file, or why it is given none, as a table or a line of JSON."""
-    if as_json:
-        say(json.dumps(_facts(song) | {"tags": chosen}))
-        return
-    name = one_line(song.path)
-    if not chosen:
-        say(f"{name}: {song.flag or 'no tag reaches the threshold'}")
-        return
-    table = _table(name, "tag")
-    table.add_column("probability", justify="right")
-    for tag, score in chosen.items():
-        table.add_row(escape(tag), f"{score:.3f}")
-    _print(table)
-
-
-def print_library(counts: Mapping[str, int], outputs: Sequence[Path]) -> None:
-    """How many files became what, and where all of it lies."""
-    parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    say(f"{parts}: {', '.join(map(str, outputs))}")
-
-
-def complain(line: str) -> None:
-    """Prints a line on standard error at once."""
-    _errors.print(line, markup=False, soft_wrap=True)
-
-
-def one_line(path: Path) -> str:
-    """A path for the screen: line breaks and other unprintable characters as backslash escapes."""
-    from genre_tagger.tagging.results import text_of
-
-    shown = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text_of(path))
-    return "".join(shown)
+    counts, broken = Counter(), []
+    with _without_library_notes():
+        for song in _with_files_bar(songs, count):
+            counts[song.outcome] += 1
+            if song.reason:
+                broken.append(f"{_one_line(song.path)}: {song.reason}")
+            elif as_json:
+                say(json.dumps(_facts(song) | {"tags": choice.of(song)}))
+            elif not tables:
+                _print_song(song, choice.of(song))
+    if tables and not as_json:
+        parts = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+        say(f"{parts}: {', '.join(map(str, tables))}")
+    for line in broken:
+        _errors.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    return broken
 
 
 def print_launch(launch: "Launch", directory: Path) -> None:
@@ -321,10 +281,70 @@ def print_comparison(comparison: "Comparison") -> None:
     say(f"decisions that flip: {comparison.flips:.1%}")
 
 
+def _with_files_bar(songs: "Iterable[Song]", count: int) -> "Iterator[Song]":
+    """Yields the songs; a bar on standard error shows how many there were and their rate, where that is a terminal.
+
+    It is away whenever the caller has a song, so that what is printed then stays whole.
+    """
+    if not _errors.is_terminal:
+        yield from songs
+        return
+    rate = TextColumn("{task.fields[rate]:.1f} files/s")
+    columns = (TextColumn("tagging"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    bar = Progress(*columns, console=_errors, transient=True)
+    task, begun, songs = bar.add_task("", total=count, rate=0.0), time.monotonic(), iter(songs)
+    for done in range(1, count + 1):
+        with bar:
+            song = next(songs)
+        bar.update(task, completed=done, rate=done / (time.monotonic() - begun))
+        yield song
+
+
+@contextmanager
+def _without_library_notes() -> Iterator[None]:
+    """Keeps off standard error what C libraries print there, not what Python does.
+
+    libmpg123 comments on harmless oddities of MP3 files, through bars and tables.
+    """
+    stderr, kept = sys.stderr, os.dup(2)
+    if stderr is sys.__stderr__:
+        sys.stderr = open(os.dup(2), "w", 1, stderr.encoding, stderr.errors)  # noqa: PTH123, SIM115
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        if sys.stderr is not stderr:
+            sys.stderr.close()
+            sys.stderr = stderr
+
+
+def _print_song(song: "Song", chosen: Mapping[str, float]) -> None:
+    """The chosen tags of a file as a table, or why it has none."""
+    name = _one_line(song.path)
+    if not chosen:
+        say(f"{name}: {song.flag or 'no tag reaches the threshold'}")
+        return
+    table = _table(name, "tag")
+    table.add_column("probability", justify="right")
+    for tag, score in chosen.items():
+        table.add_row(escape(tag), f"{score:.3f}")
+    _print(table)
+
+
 def _facts(song: "Song") -> dict[str, Any]:
     """What is known of a file beside its tags; without a model here nobody needs its digest or measures its length."""
     facts = {"file": str(song.path), "flag": song.flag}
     return facts | {"sha256": song.sha256, "seconds": round(song.seconds, 3)} if song.sha256 else facts
+
+
+def _one_line(path: Path) -> str:
+    """A path for the screen: line breaks and other unprintable characters as backslash escapes."""
+    from genre_tagger.tagging.results import text_of
+
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text_of(path))
 
 
 def _print(what: Table | str, **options: bool) -> None:

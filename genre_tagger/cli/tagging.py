@@ -1,7 +1,7 @@
 """A model at work on files: tag."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,8 +12,6 @@ from genre_tagger.errors import UserError
 if TYPE_CHECKING:
     from genre_tagger.export.client import Client
     from genre_tagger.tagging.results import Choice, Song
-
-KNOWN, TAGGED, BROKEN = "known already", "tagged", "without usable audio"
 
 
 def tag(
@@ -88,19 +86,9 @@ def tag(
         songs = _asked(client, files)
     else:
         files, client = audio_files(music), None if server is None else _client(server, model, timeout)
-        songs = _tagged(where, client, files, choice, {**tables, "shows_scores": prints_songs}, taggram)
-    counts, broken = Counter(), []
-    with console.without_library_notes():
-        for song in console.files_bar(songs, len(files)):
-            counts[song.flag or (BROKEN if song.reason else TAGGED if song.is_new else KNOWN)] += 1
-            if song.reason:
-                broken.append(f"{console.one_line(song.path)}: {song.reason}")
-            elif prints_songs:
-                console.print_song(song, choice.of(song), as_json)
-    if not prints_songs:
-        console.print_library(counts, [table for table in tables.values() if table])
-    for line in broken:
-        console.complain(line)
+        songs = _tagged(where, client, files, choice, tables | {"shows_scores": prints_songs}, taggram)
+    with closing(songs):
+        broken = console.print_songs(songs, len(files), choice, as_json, [table for table in tables.values() if table])
     raise typer.Exit(1 if broken else 0)
 
 
@@ -123,7 +111,7 @@ def _refuse_without_names(files: dict[str, Path | None], top: int) -> None:
 
 def _on_cluster(
     where: Path, music: list[Path], catalogue: str | None, choice: "Choice", folder: Path | None, others: dict
-) -> tuple[Sequence[str], Iterator["Song"]]:
+) -> tuple[Sequence[str], Generator["Song", None, None]]:
     """Names of all songs, and the songs as they come."""
     if wanted := [name for name, value in others.items() if value]:
         raise UserError(f"--{wanted[0]}: does not go with --runner ray, which writes to --parquet FOLDER")
@@ -139,7 +127,7 @@ def _on_cluster(
     return listed.names, tag_catalogue(model, listed, folder, choice)
 
 
-def _asked(client: "Client", files: list[Path]) -> Iterator["Song"]:
+def _asked(client: "Client", files: list[Path]) -> Generator["Song", None, None]:
     from genre_tagger.tagging.served import ask_server
 
     return ask_server(client, files)
@@ -147,7 +135,7 @@ def _asked(client: "Client", files: list[Path]) -> Iterator["Song"]:
 
 def _tagged(
     where: Path, client: "Client | None", files: list[Path], choice: "Choice", outputs: dict, plot: Path | None
-) -> Iterator["Song"]:
+) -> Generator["Song", None, None]:
     from genre_tagger.tagging.library import tag_library, tagger_by_server
     from genre_tagger.tagging.tables import Outputs
     from genre_tagger.tagging.tagger import Tagger

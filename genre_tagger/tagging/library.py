@@ -1,7 +1,7 @@
 """The steps of `genre-tagger tag`: what is known stays, the rest is scored, tables are kept up on the way."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def tagger_by_server(client: Client, path: Path) -> Tagger:
 
 def tag_library(
     tagger: Tagger, files: list[Path], choice: Choice, outputs: Outputs, plot: Path | None = None
-) -> Iterator[Song]:
+) -> Generator[Song, None, None]:
     """Yields what is known of each file, in order; content that is in a table already is not scored again.
 
     A file without usable audio has a reason and does not stop the rest; a later run tries it again.

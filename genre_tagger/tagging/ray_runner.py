@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
@@ -40,7 +40,7 @@ PARTS = "part-*.parquet"
 DECODER_CPUS, SCORER_CPUS = 0.25, 0.75
 
 
-def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice: Choice) -> Iterator[Song]:
+def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice: Choice) -> Generator[Song, None, None]:
     """Tags what the folder has no row of yet, by name and version of the model; yields songs as they are finished.
 
     Songs without usable audio have a row with the reason, and a later run tries them again. Of two rows for one path

@@ -37,6 +37,11 @@ class Song:
     embedding: np.ndarray | None = None
     is_new: bool = True
 
+    @property
+    def outcome(self) -> str:
+        """What became of it, in words that can follow a number."""
+        return self.flag or ("without usable audio" if self.reason else "tagged" if self.is_new else "known already")
+
     @classmethod
     def of(cls, path: Path, sha256: str, taggram: "Taggram", tags: Sequence[str]) -> "Song":
         """The song of a taggram."""

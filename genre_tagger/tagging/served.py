@@ -1,6 +1,6 @@
 """A model server at work: on whole files, or on windows where files of its model give the names of all tags."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_ITEMS = ALLOWED_BATCH_SIZES[-1]
 
 
-def ask_server(client: Client, files: Iterable[Path]) -> Iterator[Song]:
+def ask_server(client: Client, files: Iterable[Path]) -> Generator[Song, None, None]:
     """What a server says of each file without any file of its model: the highest tags, by the names it gives.
 
     Raises:

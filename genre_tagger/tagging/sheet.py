@@ -70,5 +70,5 @@ def _read_csv(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     for name in table.columns:
         if name == "seconds" or name.startswith(SCORE):
-            table[name] = pd.to_numeric(table[name].replace("", "nan"))
+            table[name] = pd.to_numeric(table[name].mask(table[name] == ""))
     return table

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from tiny_tagger import TAGS, TINY, Measuring
+from tiny_tagger import TAGS, TINY, Measuring, noise
 
 from genre_tagger.config import parse_config
 from genre_tagger.models.tagger import build_tagger
@@ -23,7 +23,11 @@ def tiny_run(tmp_path_factory, config):
     keras.config.set_dtype_policy("float32")
     model = build_tagger(config, len(TAGS))
     last = model.get_layer("probabilities")
-    last.kernel.assign(np.random.default_rng(0).normal(0, 3, last.kernel.shape))
+    embedding = keras.Model(model.inputs[0], last.input)(noise(3).reshape(-1, config.window_samples)).numpy()
+    kernel = np.random.default_rng(0).normal(size=last.kernel.shape)
+    kernel /= (embedding @ kernel).std(axis=0)
+    last.kernel.assign(kernel)
+    last.bias.assign(np.linspace(-1, 1, len(TAGS)) - (embedding @ kernel).mean(axis=0))
     run = create_run(tmp_path_factory.mktemp("run") / "tiny", config, {"source": None, "hash": ""}, TAGS)
     model.save(run.model)
     return run.path, model

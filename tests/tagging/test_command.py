@@ -67,7 +67,7 @@ def test_tables_take_the_place_of_what_is_printed(tiny_run, music, tmp_path):
     result = invoke(tiny_run[0], music, "--csv", csv, "--parquet", parquet)
     assert result.stdout == f"3 tagged, 2 without usable audio, 1 silent: {csv}, {parquet}\n"
     again = invoke(tiny_run[0], music, "--csv", csv, "--parquet", parquet)
-    assert again.stdout == f"2 without usable audio, 3 known already, 1 silent: {csv}, {parquet}\n"
+    assert again.stdout == f"3 known already, 2 without usable audio, 1 silent: {csv}, {parquet}\n"
     assert again.stderr == result.stderr and again.exit_code == 1
     pd.testing.assert_frame_equal(
         pd.read_csv(csv, keep_default_na=False, na_values={f"score:{tag}": [""] for tag in TAGS} | {"seconds": [""]}),
@@ -115,7 +115,7 @@ def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path):
     (tmp_path / "a.mp3").write_bytes(content + b"TAG" + bytes(2000) + content[:700])
     code = "import sys, soundfile; soundfile.read(sys.argv[1])"
     noted = subprocess.run([sys.executable, "-c", code, tmp_path / "a.mp3"], capture_output=True, text=True)
-    assert "Note:" in noted.stderr  # or else this test shows nothing
+    assert noted.stderr  # or else this test shows nothing
     command = [
         Path(sys.executable).with_name("genre-tagger"),
         "tag",
