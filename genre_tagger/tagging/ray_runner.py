@@ -120,6 +120,11 @@ def _connect(ray: ModuleType) -> None:
         if host:
             raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error}); expected HOST:PORT") from None
         ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    except UnicodeEncodeError:  # it notes the command line
+        raise UserError(
+            "--runner ray: found names on the command line that are no UTF-8, which Ray does not take; name their folder "
+            "or put them into a --catalogue FILE"
+        ) from None
 
 
 def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], catalogue: Catalogue) -> Iterable[Rows]:

@@ -28,8 +28,8 @@ from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.results import Choice
 
 ray_runner.SONGS_PER_PART, tables.SAVE_SECONDS = 3, 0
-model, folder, *files = map(Path, sys.argv[1:])
-songs = ray_runner.tag_catalogue(ModelFiles.find(model), Catalogue.of_files(files), folder, Choice(top=2))
+model, folder, music = map(Path, sys.argv[1:])
+songs = ray_runner.tag_catalogue(ModelFiles.find(model), Catalogue.of_files([music]), folder, Choice(top=2))
 for number, song in enumerate(songs):
     if number == 4:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -90,10 +90,11 @@ def lose_a_node_in_mid_song(cluster, pipes: list[Pipe], lost: list[Path]) -> Non
 
 @pytest.mark.slow
 def test_a_killed_command_and_a_killed_node_change_no_score(tiny_run, cluster, tmp_path, monkeypatch):
-    model, folder, listing = tiny_run[0], tmp_path / "tags", tmp_path / "list.txt"
-    songs = [write(tmp_path / f"{number} 'é'.wav", noise(0.4 + 0.3 * number, number)) for number in range(8)]
-    songs[4] = songs[4].rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
-    killed = subprocess.run([sys.executable, "-c", COMMAND_THAT_DIES, model, folder, *songs], timeout=300)
+    model, folder, music, listing = tiny_run[0], tmp_path / "tags", tmp_path / "music", tmp_path / "list.txt"
+    music.mkdir()
+    songs = [write(music / f"{number} 'é'.wav", noise(0.4 + 0.3 * number, number)) for number in range(8)]
+    songs[-1] = songs[-1].rename(music / os.fsdecode(b"caf\xe9.wav"))
+    killed = subprocess.run([sys.executable, "-c", COMMAND_THAT_DIES, model, folder, music], timeout=300)
     assert killed.returncode == -9
     parts = {part: part.read_bytes() for part in sorted(folder.glob("part-*.parquet"))}
     done = [set(pd.read_parquet(part).path) for part in parts]
