@@ -8,6 +8,7 @@ goes on from there, whatever was killed.
 import logging
 import os
 import socket
+import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ def _written(songs: Iterator[Song], folder: Path, model: ModelFiles, choice: Cho
 @contextmanager
 def _cluster() -> Iterator[ModuleType]:
     """Yields Ray, connected to the cluster of RAY_ADDRESS or of this machine, or else to one that it starts here."""
+    _refuse_odd_command_line()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # notes on what is being done about a lost machine
     try:
@@ -109,6 +111,17 @@ def _cluster() -> Iterator[ModuleType]:
         ray.shutdown()
 
 
+def _refuse_odd_command_line() -> None:
+    """Ray notes it, and fails over names that are no UTF-8."""
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            "--runner ray: found names on the command line that are no UTF-8; expected their folder, or a "
+            "--catalogue FILE with them"
+        ) from None
+
+
 def _connect(ray: ModuleType) -> None:
     address, quiet = os.environ.get("RAY_ADDRESS", "auto"), {"log_to_driver": False, "logging_level": logging.ERROR}
     host, _, port = address.rpartition(":")
@@ -120,11 +133,6 @@ def _connect(ray: ModuleType) -> None:
         if host:
             raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error}); expected HOST:PORT") from None
         ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-    except UnicodeEncodeError:  # it notes the command line
-        raise UserError(
-            "--runner ray: found names on the command line that are no UTF-8, which Ray does not take; name their folder "
-            "or put them into a --catalogue FILE"
-        ) from None
 
 
 def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], catalogue: Catalogue) -> Iterable[Rows]:

@@ -154,6 +154,12 @@ def test_ray_is_asked_for_where_it_is_missing(tiny_run, tmp_path, monkeypatch, f
     assert "pip install 'genre-tagger[ray]'" in line
 
 
+def test_names_that_ray_does_not_take_on_a_command_line(tiny_run, tmp_path, failure):
+    song = write(tmp_path / "a.wav", noise(1)).rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    line = failure("tag", tiny_run[0], song, "--runner", "ray", "--parquet", tmp_path / "tags")
+    assert "no UTF-8; expected their folder" in line
+
+
 def test_a_cluster_that_does_not_answer(tiny_run, tmp_path, monkeypatch, failure):
     pytest.importorskip("ray", reason="Ray is not installed")
     write(tmp_path / "a.wav", noise(1))
