@@ -5,13 +5,9 @@ a lost machine had is done once more on another. What is finished is written eve
 goes on from there, whatever was killed.
 """
 
-import logging
 import os
-import socket
-import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
@@ -28,6 +24,7 @@ from genre_tagger.files import locked, remove_leftovers, storage_errors
 from genre_tagger.run import RunDirectory
 from genre_tagger.tagging.catalogue import Catalogue
 from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.ray_cluster import ray_cluster
 from genre_tagger.tagging.ray_stages import Rows, Scorer, songs_to_windows
 from genre_tagger.tagging.results import Choice, Song, text_of
 from genre_tagger.tagging.tables import Outputs, Tables
@@ -35,7 +32,6 @@ from genre_tagger.tagging.tagger import Tagger, Taggram
 
 SONGS_PER_TASK = 16  # that are decoded once more where a machine is lost
 SONGS_PER_PART = 10_000  # of a few MB
-CONNECT_SECONDS = 10
 PARTS = "part-*.parquet"
 # Of a core, where there is no GPU: a decoder and a scorer share it, and the decoder waits where it is ahead.
 DECODER_CPUS, SCORER_CPUS = 0.25, 0.75
@@ -64,7 +60,7 @@ def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice:
         names = [name for name in catalogue.names if text_of(name) not in known]
         yield from (Song(name, is_new=False) for name in catalogue.names if text_of(name) in known)
         if names:
-            with _cluster() as ray:
+            with ray_cluster() as ray:
                 songs = _songs(_scored_windows(ray, model, names, catalogue), names, model)
                 yield from _written(songs, folder, model, choice)
 
@@ -88,51 +84,6 @@ def _written(songs: Iterator[Song], folder: Path, model: ModelFiles, choice: Cho
             for song in chain([first], islice(songs, SONGS_PER_PART - 1)):
                 part.put(song)
                 yield song
-
-
-@contextmanager
-def _cluster() -> Iterator[ModuleType]:
-    """Yields Ray, connected to the cluster of RAY_ADDRESS or of this machine, or else to one that it starts here."""
-    _refuse_odd_command_line()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # notes on what is being done about a lost machine
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise UserError(f"--runner ray: {error}; install it with `pip install 'genre-tagger[ray]'`") from None
-    _connect(ray)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _refuse_odd_command_line() -> None:
-    """Ray notes it, and fails over names that are no UTF-8."""
-    try:
-        "".join(sys.argv).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            "--runner ray: found names on the command line that are no UTF-8; expected their folder, or a "
-            "--catalogue FILE with them"
-        ) from None
-
-
-def _connect(ray: ModuleType) -> None:
-    address, quiet = os.environ.get("RAY_ADDRESS", "auto"), {"log_to_driver": False, "logging_level": logging.ERROR}
-    host, _, port = address.rpartition(":")
-    try:
-        if host:  # Ray itself would try for a quarter of an hour
-            socket.create_connection((host, port), CONNECT_SECONDS).close()
-        ray.init(address, **quiet)
-    except OSError as error:
-        if host:
-            raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error}); expected HOST:PORT") from None
-        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
 
 
 def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], catalogue: Catalogue) -> Iterable[Rows]:
