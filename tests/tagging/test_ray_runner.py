@@ -27,7 +27,7 @@ from genre_tagger.tagging.catalogue import Catalogue
 from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.results import Choice
 
-ray_runner.SONGS_PER_PART, tables.SAVE_SECONDS = 3, 0
+ray_runner.SONGS_PER_PART, tables.SAVE_SECONDS, tables.SAVE_SHARE = 3, 0, 1e9  # writes after each song
 model, folder, music = map(Path, sys.argv[1:])
 songs = ray_runner.tag_catalogue(ModelFiles.find(model), Catalogue.of_files([music]), folder, Choice(top=2))
 for number, song in enumerate(songs):
