@@ -91,7 +91,8 @@ def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], ca
     config = model.config.covering
     cores, gpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU"))
     scorer_share = {"num_gpus": 1} if gpus else {"num_cpus": SCORER_CPUS}
-    windows = ray.data.from_arrow(_tasks(names)).map_batches(
+    tasks = _tasks(names)
+    windows = ray.data.from_arrow(tasks).map_batches(
         songs_to_windows,
         batch_size=None,
         fn_kwargs={"store": catalogue.store, "config": config},
@@ -101,7 +102,7 @@ def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], ca
         Scorer,
         batch_size=config.training.batch_size,
         fn_constructor_kwargs={"packed": _packed(model), "threads": None if gpus else 1},
-        compute=ray.data.ActorPoolStrategy(size=gpus or cores),
+        compute=ray.data.ActorPoolStrategy(size=min(gpus or cores, len(tasks))),
         **scorer_share,
     )
     return scored.iter_batches(batch_size=None)
