@@ -34,6 +34,7 @@ REQUIREMENTS = [
     "pyarrow>=15,<26; python_version < '3.13'",  # 26 needs NumPy 2, which TensorFlow 2.17 refuses
     "pyarrow>=15; python_version >= '3.13'",  # parquet
     "matplotlib>=3.8",
+    "jinja2>=3.1",  # the page of `report`; escapes whatever tags and files are called
     "tensorflow-serving-api>=2.17,<2.18; python_version < '3.13'",
     "tensorflow-serving-api>=2.21; python_version >= '3.13'",  # protos and gRPC stubs of the model server
     "requests>=2.31",  # downloads, the client's REST; TensorFlow and KerasTuner bring it anyway
@@ -59,9 +60,11 @@ setup(
         "genre_tagger.data.demo",
         "genre_tagger.data.magnatagatune",
         "genre_tagger.evaluation",
+        "genre_tagger.evaluation.robustness",
         "genre_tagger.export",
         "genre_tagger.models",
         "genre_tagger.presets",
+        "genre_tagger.reporting",
         "genre_tagger.tagging",
         "genre_tagger.training",
         "genre_tagger.tuning",
@@ -70,6 +73,7 @@ setup(
     package_data={
         "genre_tagger.presets": ["*.yaml", "*.tsv"],
         "genre_tagger.evaluation": ["*.tsv"],
+        "genre_tagger.reporting": ["*.css", "*.js", "*.jinja"],
         "genre_tagger.tuning": ["spaces/*.yaml"],
     },
     install_requires=REQUIREMENTS,
@@ -77,8 +81,15 @@ setup(
         "gpu": ["tensorflow[and-cuda]"],
         "onnx": ["tf2onnx>=1.17", "onnx==1.18.0", "onnxruntime>=1.20"],  # tf2onnx 1.17 fails with a later onnx
         "ray": RAY,
-        # xdist: the suite on two cores at once
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff==0.17.6", "jax==0.5.3; python_version < '3.13'", *RAY],
+        # xdist: the suite on two cores at once; playwright: pages in a browser, where chromium is installed
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff==0.17.6",
+            "jax==0.5.3; python_version < '3.13'",
+            "playwright>=1.50",
+            *RAY,
+        ],
     },
     entry_points={"console_scripts": ["genre-tagger=genre_tagger.cli:main"]},
 )

@@ -212,6 +212,23 @@ class ModelConfig(Section):
     batch_norm_momentum: Rate = 0.99
 
 
+class SpecAugmentConfig(Section):
+    """Masks on the log-mel spectrogram in training."""
+
+    masks: PositiveInt = 2  # on each axis
+    mel_share: Annotated[float, Field(ge=0, le=1)] = 0.1  # of the axis, that the widest mask covers
+    frame_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class AugmentConfig(Section):
+    """What windows go through in training, and never in evaluation."""
+
+    gain_db: Annotated[float, Field(ge=0)] = 0.0  # largest change of level, up or down
+    noise_snr_db: float | None = None  # lowest ratio of the window's power to that of white noise
+    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution of the shares
+    spectrogram: Annotated[SpecAugmentConfig | None, NoneWord] = None
+
+
 class TrainingConfig(Section):
     """Adam on the weighted binary cross-entropy."""
 
@@ -221,6 +238,7 @@ class TrainingConfig(Section):
     learning_rate: PositiveFloat = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"  # cosine: to 0 over the minutes, or else over the epochs
     alpha: PositiveFloat = 1.1  # weight of the positive term of the loss
+    augment: AugmentConfig = AugmentConfig()
     patience: PositiveInt = 5  # epochs without a better validation ROC-AUC before training stops
     init: str | None = None  # directory of a run to start from
     freeze: NonNegativeInt = 0  # of the first layers with weights, kept as they are

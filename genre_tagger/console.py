@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 SHOWN_TAGS = 5
 EXAMPLES = 3
 BEST_TRIALS = 5
+WORST_CONDITIONS = 3
 COMPARED_COLUMNS = ("roc_auc", "pr_auc", "parameters", "seconds", "reach_seconds", "published_roc_auc_percent")
 TRIAL_COLUMNS = {"val_auc": ".4f", "val_pr_auc": ".4f", "parameters": ",.0f", "inference_ms": ".2f", "seconds": ".0f"}
 
@@ -179,6 +180,8 @@ def print_evaluation(report: dict[str, Any]) -> None:
         table.add_row(escape(tag), _number(scores["roc_auc"]), _number(scores["pr_auc"]), *counts)
     _print(table)
     print_report(report)
+    if "robustness" in report:
+        print_robustness(report["robustness"])
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -192,6 +195,20 @@ def print_report(report: dict[str, Any]) -> None:
             say(f"{title} {_listed(names, tags)}")
     if report["left_out"]:
         say(f"left out, without positives or without negatives: {', '.join(report['left_out'])}")
+
+
+def print_robustness(rows: list[dict[str, Any]]) -> None:
+    """What each condition costs, and the tags that lose most under the worst."""
+    clean, *perturbed = rows
+    table = _table("perturbed test clips, differences from clean with paired 95 % intervals", "condition")
+    for area, name in (("roc_auc", "ROC-AUC"), ("pr_auc", "PR-AUC")):
+        table.add_column(f"{name}, clean {_number(clean[area])}", justify="right")
+    for row in perturbed:
+        table.add_row(row["condition"], _difference(row, "roc_auc"), _difference(row, "pr_auc"))
+    _print(table)
+    losing = [row for row in perturbed if row["worst_tags"]]
+    for row in sorted(losing, key=lambda row: row["roc_auc_difference"])[:WORST_CONDITIONS]:
+        say(f"{row['condition']}, worst tags: {row['worst_tags']}")
 
 
 def print_songs(
@@ -220,7 +237,7 @@ def print_songs(
             elif not tables:
                 _print_song(song, choice.of(song))
     if tables and not as_json:
-        parts = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+        parts = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
         say(f"{parts}: {', '.join(map(str, tables))}")
     for line in broken:
         _errors.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -418,6 +435,11 @@ def _interval(area: dict[str, float | None]) -> str:
     if area["value"] is None:
         return "undefined"
     return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
+
+
+def _difference(row: dict[str, Any], area: str) -> str:
+    value, low, high = (row[f"{area}_difference{end}"] for end in ("", "_low", "_high"))
+    return "undefined" if value is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _protocol(name: str | None) -> str:

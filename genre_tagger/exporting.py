@@ -10,7 +10,6 @@ import numpy as np
 
 from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
-from genre_tagger.errors import UserError
 from genre_tagger.evaluation.predictions import read_predictions
 from genre_tagger.export.against import Comparison, Version, check_comparable, compare
 from genre_tagger.export.card import model_card
@@ -31,7 +30,7 @@ from genre_tagger.export.thresholds import Thresholds, check_objective, choose_t
 from genre_tagger.export.versions import add_version, check_name, check_versions
 from genre_tagger.export.warmup import write_warmup
 from genre_tagger.models.tagger import load_tagger
-from genre_tagger.run import RunDirectory, open_run, read_data
+from genre_tagger.run import RunDirectory, check_evaluated, open_run, read_data, read_json
 from genre_tagger.workflow import ProgressBar, check_backend, dataset_of_run
 
 GOLDEN_WINDOWS = 256  # of the test clips, when two models are compared
@@ -77,9 +76,9 @@ class ExportedRun:
         run, config = open_run(path)
         tags, metrics = read_tags(run.tags), None
         if _has_data(run):
-            _check_evaluated(run)
+            check_evaluated(run)
             thresholds = choose_thresholds(read_predictions(run.predictions), objective)
-            metrics = _read_json(run.metrics)
+            metrics = read_json(run.metrics)
         else:
             check_objective(objective)
             thresholds = fixed_thresholds(tags)
@@ -101,7 +100,7 @@ class ExportedRun:
             self.tags,
             data=read_data(self.run),
             metrics=self.metrics,
-            environment=_read_json(self.run.environment),
+            environment=read_json(self.run.environment),
             thresholds=self.thresholds,
             licence=licence,
             is_onnx=is_onnx,
@@ -205,18 +204,3 @@ def export_onnx(
 
 def _has_data(run: RunDirectory) -> bool:
     return read_data(run)["source"] is not None
-
-
-def _check_evaluated(run: RunDirectory) -> None:
-    for needed in (run.predictions, run.metrics):
-        if not needed.exists():
-            raise UserError(f"{needed}: no such file; `genre-tagger evaluate {run.path}` writes it")
-        if needed.stat().st_mtime < run.model.stat().st_mtime:
-            raise UserError(f"{needed}: older than {run.model.name}; `genre-tagger evaluate {run.path}` writes it")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None

@@ -79,9 +79,19 @@ class RunDirectory:
         return self.path / "report"
 
     @property
+    def page(self) -> Path:
+        """All of it on one HTML page."""
+        return self.path / "report.html"
+
+    @property
     def floor(self) -> Path:
         """Scores of the logistic-regression floor for the test clips."""
         return self.report / "floor.parquet"
+
+    @property
+    def robustness(self) -> Path:
+        """Scores of the test clips under each condition that perturbs them."""
+        return self.path / "robustness"
 
     @property
     def environment(self) -> Path:
@@ -116,6 +126,23 @@ def read_data(run: RunDirectory) -> dict[str, Any]:
         return json.loads(run.data.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{run.data}: cannot be read ({error}); train again into another --run") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a file of the run; raises UserError where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+
+
+def check_evaluated(run: RunDirectory) -> None:
+    """Raises UserError where a run has not been evaluated, or not since it was trained last."""
+    for needed in (run.predictions, run.metrics):
+        if not needed.exists():
+            raise UserError(f"{needed}: no such file; `genre-tagger evaluate {run.path}` writes it")
+        if needed.stat().st_mtime < run.model.stat().st_mtime:
+            raise UserError(f"{needed}: older than {run.model.name}; `genre-tagger evaluate {run.path}` writes it")
 
 
 def check_run(path: Path, config: Config) -> None:

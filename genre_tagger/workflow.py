@@ -1,6 +1,7 @@
 """What each command does, from options to results: source, data, training, evaluation. The command line prints it."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
@@ -23,6 +25,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import evaluate_run
 from genre_tagger.evaluation.predictions import Predictions
 from genre_tagger.evaluation.probe import probe_model
+from genre_tagger.evaluation.robustness.measure import measure_robustness
 from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
 from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data, write_text
@@ -150,7 +153,8 @@ def open_data(
     """The clips that a configuration is trained on, rendered and prepared as far as they are not; arguments as `train`.
 
     Raises:
-        UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
+        UserError: a mistake in the options or the table, no usable clip, a window longer than all of them, a full or
+            unwritable disk.
     """
     check_backend()
     if stream:
@@ -165,14 +169,26 @@ def open_data(
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
         for line in (_describe(manifest), *manifest.notes):
             say(line)
-    if short := dataset.clips_shorter_than(config.window.seconds):
-        say(f"{short} clips are shorter than the window of {config.window.seconds} s: filled with zeros at the end")
+    _check_window(dataset, config.window.seconds, say)
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
     record = {**_recorded(options, data), "prepared": prepared, "stream": stream, "hash": dataset.hash}
     record["protocol"] = dataset.protocol
     return OpenedData(dataset, record, rejected)
+
+
+def _check_window(dataset: Dataset, window_seconds: float, say: Say) -> None:
+    """Says how many clips do not fill the window; raises UserError where none does."""
+    lengths = np.concatenate([clips.seconds for clips in dataset.splits.values()])
+    if (longest := lengths.max()) < window_seconds:
+        fitting = math.floor(100 * longest) / 100
+        raise UserError(
+            f"config key 'window.seconds': found {window_seconds:g}, and the longest clip has {longest:.2f} s; "
+            f"expected a window that some clip fills, as by --set window.seconds={fitting:g}"
+        )
+    if short := int((lengths < window_seconds).sum()):
+        say(f"{short} clips are shorter than the window of {window_seconds:g} s: filled with zeros at the end")
 
 
 def train_run(
@@ -203,19 +219,25 @@ def train_run(
 def evaluate(
     run_path: Path,
     families: dict[str, str] | None,
+    options: SourceOptions | None,
+    data: Path,
+    *,
+    robustness: bool,
     workers: int,
+    say: Say,
     progress: ProgressBar,
-    options: SourceOptions | None = None,
-    data: Path = Path("data"),
 ) -> dict[str, Any]:
     """Evaluates a run again on its own data and returns the content of its new `metrics.json`.
 
     Args:
         run_path: the run.
         families: the family of each tag, by default those of `families.tsv`.
-        workers, progress: for data that has to be prepared.
         options: the source of an imported run's data, from its first evaluation on its own.
         data: folder for rendered and prepared audio of that source.
+        robustness: score the test clips perturbed as well; a row a condition is then returned too, as `robustness`.
+        workers: processes that prepare, where data has to be.
+        say: prints a line.
+        progress: makes a progress bar.
 
     Raises:
         UserError: no such run, its data is not there any more, it has none, or it has other data than `options`.
@@ -229,7 +251,12 @@ def evaluate(
         _give_data(run, opened)
     dataset = dataset_of_run(run, config, workers, progress)
     with storage_errors(run.path), _decoding_errors(read_data(run)["stream"]):
-        return evaluate_run(run, config, dataset, families)[0]
+        report, predictions = evaluate_run(run, config, dataset, families)
+        if robustness:
+            with progress("scoring perturbed clips") as on_progress:
+                table = measure_robustness(run, config, dataset, predictions.of_split("test"), on_progress, say)
+            report["robustness"] = table.astype(object).where(table.notna(), None).to_dict("records")
+        return report
 
 
 def probe(

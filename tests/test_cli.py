@@ -15,8 +15,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from genre_tagger import __version__, workflow
+from genre_tagger import __version__, console, workflow
 from genre_tagger.cli import app
+from genre_tagger.evaluation.robustness import measure
 from genre_tagger.models.tagger import load_tagger
 
 TINY = [
@@ -45,7 +46,7 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-COMMANDS = ("prepare", "train", "tune", "compare", "evaluate", "probe", "export", "serve", "tag")
+COMMANDS = ("prepare", "train", "tune", "compare", "evaluate", "report", "probe", "export", "serve", "tag")
 
 
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
@@ -88,6 +89,16 @@ def test_train_prints_what_was_learned_and_what_is_next(trained):
     assert "sub/g1.wav" in output
 
 
+def test_a_window_longer_than_every_clip_is_refused(trained, shared_music_folder, tmp_path, failure):
+    places = ["--run", tmp_path / "run", "--data", trained[0].parent / "data"]
+    line = failure("train", "folder", "--root", shared_music_folder, *OVERRIDES, "--set", "window.seconds=4", *places)
+    longest = float(re.search(r"'window.seconds': found 4, and the longest clip has (\S+) s; expected", line)[1])
+    assert 1.5 <= longest < 1.6  # b2.mp3, with the encoder's padding
+    suggested = float(re.search(r"--set window.seconds=(\S+)$", line)[1])
+    assert longest - 0.01 <= suggested <= longest
+    assert not any((tmp_path / "run").iterdir())
+
+
 def test_train_leaves_a_whole_run_directory(trained):
     path, _ = trained
     for name in ("config.yaml", "tags.txt", "model.keras", "history.csv", "metrics.json", "predictions.parquet"):
@@ -104,6 +115,36 @@ def test_evaluate_finds_the_same_again_and_scores_its_own_predictions_file(train
     assert scored["tags"] == report["tags"]
     table = run("evaluate", "--predictions", path / "predictions.parquet").split("macro")[0]
     assert all(tag in table for tag in report["tags"])
+
+
+def test_evaluate_measures_robustness(trained, tmp_path, monkeypatch, capsys):
+    names = ["MP3 32 kbps", "stretch 1.1", "length 1 s"]  # all of them are tested on their own
+    monkeypatch.setattr(measure, "CONDITIONS", {name: measure.CONDITIONS[name] for name in names})
+    copy = shutil.copytree(trained[0], tmp_path / "run")
+    result = CliRunner().invoke(app, ["evaluate", str(copy), "--robustness", "--json"], catch_exceptions=False)
+    report = json.loads(result.stdout)
+    clean, *perturbed = report.pop("robustness")
+    assert report == json.loads((copy / "metrics.json").read_text())
+    assert {area: clean[area] for area in ("roc_auc", "pr_auc")} == {
+        area: report[area]["value"] for area in ("roc_auc", "pr_auc")
+    }
+    assert (clean["condition"], clean["roc_auc_difference"]) == ("clean", None)
+    assert [row["condition"] for row in perturbed] == names[:2]
+    assert "length 1 s: left out, half of the test clips are not longer than 0.75 s" in result.stderr
+    assert pd.read_csv(copy / "report/robustness.csv")["condition"].tolist() == ["clean", *names[:2]]
+    assert (copy / "report/robustness.png").exists()
+    console.print_robustness([clean, *perturbed])
+    output = capsys.readouterr().out
+    assert f"ROC-AUC, clean {clean['roc_auc']:.4f}" in output
+    assert all(name in output for name in names[:2])
+
+
+def test_robustness_needs_audio(trained, tmp_path, failure):
+    predictions = trained[0] / "predictions.parquet"
+    assert "a predictions file has no audio" in failure("evaluate", "--predictions", predictions, "--robustness")
+    copy = shutil.copytree(trained[0], tmp_path / "run")
+    (copy / "data.json").write_text('{"source": null, "hash": null, "stream": false}')  # as an imported run has it
+    assert "imported, so without data of its own" in failure("evaluate", copy, "--robustness")
 
 
 def test_a_trained_run_is_evaluated_on_its_own_data_alone(trained, failure):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from tiny_presets import tiny
 
-from genre_tagger.config import Config, load_config, parse_config, preset_names
+from genre_tagger.config import Config, load_config, preset_names
 from genre_tagger.errors import UserError
 from genre_tagger.export.folding import inference_model
 from genre_tagger.models.cnn import cnn_branch
@@ -24,10 +25,10 @@ PINNED = yaml.safe_load(Path(__file__).with_name("presets.yaml").read_text(encod
 V1 = ("wavenet_only", "parallel_64", "deep_8x4", "parallel_128", "weighted", "wide_cnn", "elu_gate")
 V2 = ("no_dropout", "squeeze_excite", "resnext")
 V3 = ("stable", "squeeze_excite_max", "attention")
-SYSTEMS = ("crnn_baseline", *V1, *V2, *V3, "fcn", "short_chunk_resnet")
-PARALLEL = [name for name in (*V1, *V2, *V3) if name != "wavenet_only"]
+SYSTEMS = ("crnn_baseline", *V1, *V2, *V3, "fcn", "short_chunk_resnet", "best")
+PARALLEL = [name for name in (*V1, *V2, *V3, "best") if name != "wavenet_only"]
 # At tiny widths the others are `parallel_64` again; those behind have layers of their own.
-DISTINCT = [name for name in SYSTEMS if name not in ("deep_8x4", "parallel_128", "weighted", "wide_cnn")]
+DISTINCT = [name for name in SYSTEMS if name not in ("deep_8x4", "parallel_128", "weighted", "wide_cnn", "best")]
 OWN_LAYERS = ("crnn_baseline", "wavenet_only", "squeeze_excite_max", "resnext", "attention", "short_chunk_resnet")
 TAGS = 3
 
@@ -172,28 +173,6 @@ def test_parameters_of_each_part(name):
 
 
 # Each of them at tiny widths, on windows of half a second
-
-
-def tiny(name, **changes):
-    """The preset with cut widths, depth and window, and everything else as it is."""
-    values = json.loads(load_config(name).model_dump_json())
-    values["window"].update(seconds=0.5, hop_seconds=None)
-    cuts = {
-        "cnn": {"cardinality": 2, "output_width": 6},
-        "cascade": {"width": 8},
-        "wavenet": {"dilation_depth": 2, "blocks": 1, "residual_channels": 4, "dilation_channels": 4}
-        | {"skip_channels": 8, "output_width": 6},
-        "crnn": {"recurrent_widths": [6, 6], "pools": [[2, 2]] * 4},
-        "short_chunk": {},
-    }
-    for section, cut in cuts.items():
-        if (found := values["model"][section]) is not None:
-            found.update(cut)
-            if "kernels" in found:
-                found["kernels"] = [8] * len(found["kernels"])
-    values["model"]["head"]["widths"] = [8] * len(values["model"]["head"]["widths"])
-    values["model"].update(changes)
-    return parse_config(values)
 
 
 def sound(config):

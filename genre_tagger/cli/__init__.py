@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genre_tagger import __version__
-from genre_tagger.cli import comparing, importing, serving, tagging, training, tuning
+from genre_tagger.cli import comparing, evaluating, importing, reporting, serving, tagging, training, tuning
 from genre_tagger.cli.options import LOG_LEVEL, QUIET
 from genre_tagger.errors import UserError
 
@@ -24,8 +24,9 @@ for command in (
     training.train,
     tuning.tune,
     comparing.compare,
-    training.evaluate,
-    training.probe,
+    evaluating.evaluate,
+    reporting.report,
+    evaluating.probe,
     tagging.tag,
     serving.export,
     serving.serve,

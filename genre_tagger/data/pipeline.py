@@ -11,6 +11,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from genre_tagger.config import Config
+from genre_tagger.data.augment import augment_batch
 from genre_tagger.data.decode import PCM16_SCALE
 from genre_tagger.data.manifest import Manifest
 
@@ -95,9 +96,13 @@ def training_windows(reader: ClipReader, config: Config, num_tags: int, first_ep
         start = _training_start(waveform, index, first_epoch + number // clips, config)
         return _cut(waveform, start, config.window_samples), tf.ensure_shape(labels, [num_tags])
 
+    def augmented(number, batch):
+        return augment_batch(*batch, tf.stack([tf.constant(config.seed, tf.int64), number]), config.training.augment)
+
     entries = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_entries)
     windows = reader.load(entries).enumerate().map(window)
-    return windows.batch(batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
+    batches = windows.batch(batch_size).map(to_float).enumerate(first_epoch * steps_per_epoch(reader, config))
+    return batches.map(augmented).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
@@ -109,14 +114,14 @@ def evaluation_windows(reader: ClipReader, config: Config) -> tf.data.Dataset:
         return starts.map(lambda start: (_cut(waveform, start, config.window_samples), index))
 
     clips = reader.load(reader.entries(None))
-    return clips.flat_map(windows).batch(config.training.batch_size).map(_to_float).prefetch(tf.data.AUTOTUNE)
+    return clips.flat_map(windows).batch(config.training.batch_size).map(to_float).prefetch(tf.data.AUTOTUNE)
 
 
 def whole_clips(reader: ClipReader, transform: Callable[[tf.Tensor], tf.Tensor]) -> tf.data.Dataset:
     """(transform(waveform [1, samples])[0], index) of every whole clip, in fixed order."""
 
     def transformed(waveform, _, index):
-        waveform, index = _to_float(waveform, index)
+        waveform, index = to_float(waveform, index)
         return transform(waveform[tf.newaxis])[0], index
 
     clips = reader.load(reader.entries(None))
@@ -135,6 +140,13 @@ def evaluation_starts(samples: tf.Tensor | int, config: Config) -> tf.Tensor:
     if config.window.evaluate == "whole":
         return starts
     return tf.cond(starts[-1] < last, lambda: tf.concat([starts, [last]], axis=0), lambda: starts)
+
+
+def to_float(waveform, other) -> tuple[tf.Tensor, tf.Tensor]:
+    """Brings 16-bit samples to full scale 1, late in the pipeline, where one op does a whole batch."""
+    if waveform.dtype == tf.int16:
+        waveform = tf.cast(waveform, tf.float32) * (1.0 / PCM16_SCALE)  # exact, and quicker than dividing
+    return waveform, other
 
 
 def _parse(record):
@@ -162,10 +174,3 @@ def _cut(waveform, start, samples: int) -> tf.Tensor:
     missing = samples - tf.size(window)
     window = tf.cond(missing > 0, lambda: tf.pad(window, [[0, missing]]), lambda: window)
     return tf.ensure_shape(window, [samples])
-
-
-def _to_float(waveform, other) -> tuple[tf.Tensor, tf.Tensor]:
-    """Brings 16-bit samples to full scale 1, late in the pipeline, where one op does a whole batch."""
-    if waveform.dtype == tf.int16:
-        waveform = tf.cast(waveform, tf.float32) * (1.0 / PCM16_SCALE)  # exact, and quicker than dividing
-    return waveform, other

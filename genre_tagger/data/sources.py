@@ -78,15 +78,32 @@ def open_source(
     """
     _check(options)
     if options.source == "demo":
-        return _open_demo(options, data, workers, on_progress)
+        _render_missing(options, data, workers, on_progress)
+    if options.source == "magnatagatune":
+        afterwards = _preparing(data, _protocol(options), sample_rate) if sample_rate else []
+        fetch_missing(options.root, options.mirror, on_progress, say, afterwards)
+    return read_source(options, data)
+
+
+def read_source(options: SourceOptions, data: Path) -> Source:
+    """Opens a source that is there: renders and downloads nothing.
+
+    Args:
+        options: which.
+        data: folder that the demo was rendered below.
+
+    Raises:
+        UserError: it is not there, or has a mistake in a table.
+    """
+    if options.source == "demo":
+        source = FolderSource(_demo_directory(options, data))
+        source.name = "demo"
+        return source
     if options.source == "folder":
         return FolderSource(options.root, options.table, options.seed, options.split)
     if options.source == "jamendo":
         return JamendoSource(options.root, options.table, options.split, options.seed)
-    protocol = options.split or "standard"
-    afterwards = _preparing(data, protocol, sample_rate) if sample_rate else []
-    fetch_missing(options.root, options.mirror, on_progress, say, afterwards)
-    return MagnaTagATuneSource(options.root, protocol, options.group or "song", options.seed)
+    return MagnaTagATuneSource(options.root, _protocol(options), options.group or "song", options.seed)
 
 
 def _check(options: SourceOptions) -> None:
@@ -112,11 +129,16 @@ def _preparing(data: Path, protocol: str, sample_rate: int) -> list[Need]:
     return [Need(prepared, needed, "to prepare into")]
 
 
-def _open_demo(options: SourceOptions, data: Path, workers: int, on_progress: OnProgress | None) -> Source:
-    directory = data / f"demo-v{COMPOSER_VERSION}-songs{options.songs}-seed{options.seed}"
+def _render_missing(options: SourceOptions, data: Path, workers: int, on_progress: OnProgress | None) -> None:
+    directory = _demo_directory(options, data)
     if not (directory / "tags.csv").exists():
         with storage_errors(directory):
             render_demo(directory, songs=options.songs, seed=options.seed, workers=workers, on_progress=on_progress)
-    source = FolderSource(directory)
-    source.name = "demo"
-    return source
+
+
+def _demo_directory(options: SourceOptions, data: Path) -> Path:
+    return data / f"demo-v{COMPOSER_VERSION}-songs{options.songs}-seed{options.seed}"
+
+
+def _protocol(options: SourceOptions) -> str:
+    return options.split or "standard"

@@ -52,16 +52,23 @@ def interval(predictions: Predictions, *, replicates: int = 1000, seed: int = 0)
     return {area: central_around(*pair, least=0) for area, *pair in zip(AREAS, values, replicated, strict=True)}
 
 
+def tag_intervals(predictions: Predictions, *, replicates: int = 1000, seed: int = 0) -> dict[str, dict[str, Interval]]:
+    """The same of every tag on its own, by the same draws; NaN for a tag without positives or without negatives."""
+    values, replicated = _tag_areas(predictions, replicates, seed)
+    return {
+        tag: {area: central_around(*pair, least=0) for area, *pair in zip(AREAS, *of_tag, strict=True)}
+        for tag, *of_tag in zip(predictions.tags, values, replicated, strict=True)
+    }
+
+
 def replicated_areas(predictions: Predictions, *, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Macro ROC-AUC and PR-AUC [2] of the clips, and [2, replicates] of groups drawn with replacement.
 
     The draws depend on the clips' groups and the seed alone: models that answered for the same clips get the same
     ones, so that replicates of two of them may be subtracted one by one.
     """
-    rankings = [rank(*columns) for columns in zip(predictions.labels.T, predictions.scores.T, strict=True)]
-    values = _macro_areas(rankings, np.ones((len(predictions.groups), 1)))
-    draws = _draw(predictions.groups, replicates, np.random.default_rng(seed))
-    return values[:, 0], np.concatenate([_macro_areas(rankings, weights) for weights in draws], axis=1)
+    values, replicated = _tag_areas(predictions, replicates, seed)
+    return _mean_of_defined(values), _mean_of_defined(replicated)
 
 
 def rank(labels: np.ndarray, scores: np.ndarray) -> Ranking:
@@ -119,13 +126,21 @@ def _draw(groups: np.ndarray, replicates: int, generator: np.random.Generator) -
         yield draws.T.astype(np.float64)[group_of_clip]
 
 
-def _macro_areas(rankings: Sequence[Ranking], weights: np.ndarray) -> np.ndarray:
-    """Macro ROC-AUC and PR-AUC [2, replicates] of clips with weights [clips, replicates]."""
-    return _mean_of_defined(np.array([weighted_areas(ranking, weights) for ranking in rankings]))
+def _tag_areas(predictions: Predictions, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """ROC-AUC and PR-AUC of each tag [tags, 2], and of each in groups drawn with replacement [tags, 2, replicates]."""
+    rankings = [rank(*columns) for columns in zip(predictions.labels.T, predictions.scores.T, strict=True)]
+    values = _areas(rankings, np.ones((len(predictions.groups), 1)))
+    draws = _draw(predictions.groups, replicates, np.random.default_rng(seed))
+    return values[..., 0], np.concatenate([_areas(rankings, weights) for weights in draws], axis=2)
+
+
+def _areas(rankings: Sequence[Ranking], weights: np.ndarray) -> np.ndarray:
+    """ROC-AUC and PR-AUC [tags, 2, replicates] of clips with weights [clips, replicates]."""
+    return np.array([weighted_areas(ranking, weights) for ranking in rankings])
 
 
 def _mean_of_defined(areas: np.ndarray) -> np.ndarray:
-    """Averages [tags, 2, replicates] over the tags that are not NaN; NaN where all are."""
+    """Averages [tags, ...] over the tags that are not NaN; NaN where all are."""
     defined = ~np.isnan(areas)
     with np.errstate(invalid="ignore"):
         return np.where(defined, areas, 0).sum(axis=0) / defined.sum(axis=0)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from genre_tagger.evaluation.comparison import FLOOR, PresetRuns
 from genre_tagger.evaluation.paired import CONFIRMED, INCONCLUSIVE, REFUTED
 from genre_tagger.evaluation.plots import AREAS
-from genre_tagger.figures import name_ticks
+from genre_tagger.figures import draw_intervals
 from genre_tagger.files import replacing
 
 DPI, WIDTH, HEIGHT = 100, 12.0, 6.0
@@ -53,9 +52,7 @@ def plot_scores(path: Path, table: pd.DataFrame, headline: str) -> None:
     floor = table[table["preset"] == FLOOR].iloc[0]
     figure = _figure(f"Test scores, averaged over seeds, with 95 % intervals over groups\n{headline}", len(done))
     for axes, (area, name) in zip(figure.subplots(1, 2, sharey=True), AREAS.items(), strict=True):
-        _draw_intervals(
-            axes, done["preset"], done[area], done[f"{area}_low"], done[f"{area}_high"], [POINT] * len(done)
-        )
+        draw_intervals(axes, done["preset"], done[area], done[f"{area}_low"], done[f"{area}_high"], [POINT] * len(done))
         axes.axvline(floor[area], color=FLOOR_COLOR, linestyle="--", label=FLOOR)
         axes.set(title=name, xlabel=f"{name} (1 is perfect)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
@@ -69,7 +66,7 @@ def plot_pairs(path: Path, pairs: pd.DataFrame, headline: str) -> None:
         rows = pairs[pairs["area"] == area][::-1]
         names = rows["preset"] + " - " + rows["against"]
         colors = rows["verdict"].map(VERDICT_COLORS).tolist()
-        _draw_intervals(axes, names, rows["difference"], rows["low"], rows["high"], colors)
+        draw_intervals(axes, names, rows["difference"], rows["low"], rows["high"], colors)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set(title=name, xlabel=f"difference of {name}")
     for verdict, color in VERDICT_COLORS.items():
@@ -104,16 +101,6 @@ def plot_gap(path: Path, presets: Mapping[str, PresetRuns]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _label(figure, axes, "epoch", "ROC-AUC")
     _save(figure, path)
-
-
-def _draw_intervals(axes: Axes, names: pd.Series, values: pd.Series, low: pd.Series, high: pd.Series, colors) -> None:
-    heights = np.arange(len(names))
-    for height, value, ends, color in zip(heights, values, zip(low, high, strict=True), colors, strict=True):
-        axes.plot(ends, [height, height], color=color)
-        axes.plot(value, height, "o", color=color)
-    name_ticks(axes.yaxis, list(names))
-    axes.margins(y=0.02)
-    axes.grid(axis="x", alpha=0.3)
 
 
 def _colors(presets: Mapping[str, PresetRuns]) -> list:

@@ -93,14 +93,15 @@ def pair_table(models: Mapping[str, Replicated]) -> pd.DataFrame:
     rows = [
         {"preset": first, "against": second, **row}
         for first, second in combinations(models, 2)
-        for row in _differences(models[first], models[second])
+        for row in differences(models[first], models[second])
     ]
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).sort_values(
         "area", key=lambda areas: areas.map(AREAS.index), kind="stable", ignore_index=True
     )
 
 
-def _differences(first: Replicated, second: Replicated) -> Iterator[dict]:
+def differences(first: Replicated, second: Replicated) -> Iterator[dict]:
+    """For each area the columns of `pair_table` from `area` on; nothing where the two have no seed in common."""
     seeds = sorted(first.values.keys() & second.values.keys())
     if not seeds:
         return

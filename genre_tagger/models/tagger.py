@@ -8,6 +8,7 @@ from keras import layers
 from genre_tagger.config import Config, HeadConfig, ModelConfig
 from genre_tagger.errors import UserError
 from genre_tagger.frontend import LogMelSpectrogram
+from genre_tagger.models.augment import SpecAugment
 from genre_tagger.models.cnn import cnn_branch
 from genre_tagger.models.crnn import crnn_branch
 from genre_tagger.models.layers import EPSILON
@@ -30,6 +31,8 @@ def build_tagger(config: Config, num_tags: int) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     waveform = keras.Input((config.window_samples,), name="waveform")
     log_mel = frontend_layer(config)(waveform)
+    if masks := config.training.augment.spectrogram:
+        log_mel = SpecAugment(**masks.model_dump(), seed=config.seed, dtype="float32", name="log_mel_masks")(log_mel)
     merged = _merge(_branches(log_mel, config.model), config.model)
     probabilities = _head(merged, config.model.head, config.model.batch_norm_momentum, num_tags)
     return keras.Model(waveform, probabilities, name="tagger")

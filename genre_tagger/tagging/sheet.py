@@ -47,6 +47,8 @@ class Sheet:
         replaced = (self._old["model"] == self._model) & self._old["path"].isin(self._new)
         parts = [self._old[~replaced], pd.DataFrame(list(self._new.values()))]
         table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+        scores = [name for name in table if name.startswith(SCORE)]
+        table = table.astype(dict.fromkeys(scores, "float32"))  # the digits that they have, and no more
         with storage_errors(self._path.parent), replacing(self._path) as beside:
             if self._is_parquet:
                 table.to_parquet(beside, index=False)
@@ -68,7 +70,8 @@ class Sheet:
 def _read_csv(path: Path) -> pd.DataFrame:
     """Names stay as they are (a song may be called NA); numbers are read where only numbers can be."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    for name in table.columns:
+    for name in table:
         if name == "seconds" or name.startswith(SCORE):
-            table[name] = pd.to_numeric(table[name].mask(table[name] == ""))
+            numbers = pd.to_numeric(table[name].mask(table[name] == ""))
+            table[name] = numbers if name == "seconds" else numbers.astype("float32")
     return table

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from genre_tagger.evaluation import bootstrap
-from genre_tagger.evaluation.bootstrap import interval, rank, weighted_areas
+from genre_tagger.evaluation.bootstrap import interval, rank, tag_intervals, weighted_areas
 from genre_tagger.evaluation.metrics import compute_metrics
 from genre_tagger.evaluation.predictions import Predictions
 
@@ -115,3 +115,17 @@ def test_groups_of_like_clips_widen_the_interval(predictions_of):
     by_clip = replace(by_song, groups=np.array(by_song.clip_ids))
     clustered, naive = (width(interval(p, replicates=300)["roc_auc"]) for p in (by_song, by_clip))
     assert 2 < clustered / naive < 4  # the square root of 8
+
+
+def test_a_tags_interval_is_that_of_the_tag_alone(predictions):
+    labels = predictions.labels.copy()
+    labels[:, 1] = 0
+    some = replace(predictions, labels=labels)
+    answer = tag_intervals(some, replicates=30, seed=2)
+    assert list(answer) == list(some.tags)
+    for column, tag in enumerate(some.tags):
+        alone = replace(some, tags=(tag,), labels=labels[:, [column]], scores=some.scores[:, [column]])
+        expected = interval(alone, replicates=30, seed=2)
+        for area in expected:
+            assert answer[tag][area] == pytest.approx(expected[area], nan_ok=True)
+    assert np.isnan(answer[some.tags[1]]["roc_auc"]).all()

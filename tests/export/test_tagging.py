@@ -90,7 +90,7 @@ def test_a_server_with_its_model_here_gives_all_of_it(serving, exported, song, t
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("mend", "expected"),
     [
         (lambda tags: [*tags, "more"], "its model has 7 tags, expected the 8 of "),
         (lambda tags: tags[::-1], "its model has the tag "),

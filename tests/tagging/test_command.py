@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import soundfile
 from tiny_tagger import TAGS, noise, write
 from typer.testing import CliRunner
 
-from genre_tagger.cli import app
+from genre_tagger.cli import app, main
 
 
 def invoke(*arguments):
@@ -109,21 +108,19 @@ def test_mistakes_are_one_line(tiny_run, music, monkeypatch, failure, arguments,
     assert expected in failure(*(["tag"] + [tiny_run[0] if part == "RUN" else part for part in arguments]))
 
 
-def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path):
+def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path, monkeypatch, capfd):
     soundfile.write(tmp_path / "a.mp3", noise(2), 8000)
     content = (tmp_path / "a.mp3").read_bytes()
     (tmp_path / "a.mp3").write_bytes(content + b"TAG" + bytes(2000) + content[:700])
-    code = "import sys, soundfile; soundfile.read(sys.argv[1])"
-    noted = subprocess.run([sys.executable, "-c", code, tmp_path / "a.mp3"], capture_output=True, text=True)
-    assert noted.stderr  # or else this test shows nothing
-    command = [
-        Path(sys.executable).with_name("genre-tagger"),
-        "tag",
-        tiny_run[0],
-        tmp_path / "a.mp3",
-        tmp_path / "x.mp3",
-    ]
     (tmp_path / "x.mp3").write_text("this is no music\n" * 50)
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [f"{tmp_path}/x.mp3: cannot be decoded: no audio found in it"]
+    soundfile.read(tmp_path / "a.mp3")
+    assert capfd.readouterr().err  # or else this test shows nothing
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)  # as in a process of its own
+    monkeypatch.setattr(sys, "argv", ["genre-tagger", "tag", str(tiny_run[0]), str(tmp_path)])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == 1
+    assert capfd.readouterr().err.splitlines() == [f"{tmp_path}/x.mp3: cannot be decoded: no audio found in it"]
+    assert sys.stderr is sys.__stderr__
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"

@@ -1,0 +1,66 @@
+import io
+import math
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from sklearn.calibration import calibration_curve
+
+from genre_tagger.reporting.calibration import calibration_error, plot_reliability, reliability
+
+
+@pytest.fixture
+def answers():
+    """Labels int8 [clips, tags] with unknown ones, and overconfident scores, some of them on the edges of bins."""
+    rng = np.random.default_rng(0)
+    scores = rng.random((300, 4)).round(2)
+    labels = (rng.random(scores.shape) < scores**2).astype(np.int8)
+    labels[rng.random(scores.shape) < 0.2] = -1
+    return labels, scores
+
+
+def test_the_bins_are_those_of_scikit_learn(answers):
+    labels, scores = answers
+    known = labels >= 0
+    observed, predicted = calibration_curve(labels[known], scores[known], n_bins=10)
+    bins = reliability(labels, scores)
+    np.testing.assert_allclose([one.observed for one in bins], observed)
+    np.testing.assert_allclose([one.predicted for one in bins], predicted)
+    assert sum(one.labels for one in bins) == known.sum()
+    assert all(low <= one.predicted <= high for one in bins for low, high in [one.edges])
+
+
+def test_intervals_are_wilsons_by_hand():
+    (one,) = reliability(np.int8([1, 1, 1, 0, -1]), np.full(5, 0.75))
+    z, share, labels = 1.959964, 3 / 4, 4
+    middle = (share + z**2 / (2 * labels)) / (1 + z**2 / labels)
+    half = z / (1 + z**2 / labels) * math.sqrt(share * (1 - share) / labels + z**2 / (4 * labels**2))
+    assert (one.low, one.high) == pytest.approx((middle - half, middle + half), abs=1e-6)
+
+
+def test_the_error_is_the_distance_by_labels():
+    labels = np.int8([0, 0, 0, 1, 1, 0, -1])
+    scores = np.array([0.05, 0.05, 0.05, 0.05, 0.95, 0.95, 0.95])
+    bins = reliability(labels, scores)  # 4 labels: 0.05 predicted, 0.25 true; 2 labels: 0.95 predicted, 0.5 true
+    assert calibration_error(bins) == pytest.approx((4 * 0.20 + 2 * 0.45) / 6)
+
+
+def test_overconfidence_is_an_error_and_honesty_hardly_one(answers):
+    _, scores = answers
+    honest = (np.random.default_rng(1).random(scores.shape) < scores).astype(np.int8)
+    squared = (np.random.default_rng(1).random(scores.shape) < scores**2).astype(np.int8)
+    assert calibration_error(reliability(honest, scores)) < 0.04
+    # the integral of x - x^2 from 0 to 1
+    assert calibration_error(reliability(squared, scores)) == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_without_a_known_label_nothing_is_claimed():
+    bins = reliability(np.full(3, -1, np.int8), np.array([0.1, 0.2, 0.3]))
+    assert bins == [] and math.isnan(calibration_error(bins))
+    assert plot_reliability(bins).startswith(b"\x89PNG")
+
+
+def test_the_diagram_is_a_picture(answers):
+    pixels = imread(io.BytesIO(plot_reliability(reliability(*answers))))
+    assert pixels.shape[:2] == (650, 650)
+    assert (pixels[..., :3].min(axis=2) < 0.8).mean() > 0.01  # not blank
