@@ -101,7 +101,7 @@ def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], ca
     scored = windows.map_batches(
         Scorer,
         batch_size=config.training.batch_size,
-        fn_constructor_kwargs={"packed": _packed(model), "threads": None if gpus else 1},
+        fn_constructor_kwargs={"packed": packed(model), "threads": None if gpus else 1},
         compute=ray.data.ActorPoolStrategy(size=min(gpus or cores, len(tasks))),
         **scorer_share,
     )
@@ -115,7 +115,7 @@ def _tasks(names: Sequence[str]) -> list[pa.Table]:
     return [songs.slice(first, SONGS_PER_TASK) for first in range(0, len(names), SONGS_PER_TASK)]
 
 
-def _packed(model: ModelFiles) -> dict[str, bytes]:
+def packed(model: ModelFiles) -> dict[str, bytes]:
     """The files that a machine needs to load the model."""
     run = RunDirectory(model.path)
     files = [run.config, run.tags, run.model]

@@ -9,7 +9,9 @@ import soundfile
 from pyarrow import fs
 
 from genre_tagger.config import parse_config
-from genre_tagger.tagging.ray_stages import songs_to_windows
+from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.ray_runner import packed
+from genre_tagger.tagging.ray_stages import Scorer, songs_to_windows
 
 RATE = 12_000
 CONFIG = parse_config(
@@ -95,3 +97,13 @@ def test_objects_are_fetched_from_their_store(music, tmp_path):
     np.testing.assert_array_equal(there["window"][0], here["window"][0])
     assert last_row(there, 7)["sha256"] == last_row(here, 7)["sha256"]
     assert last_row(there, 8)["reason"].startswith("cannot be read: ")
+
+
+def test_a_scorer_needs_nothing_but_the_files_that_were_sent(tiny_run):
+    run, model = tiny_run
+    windows = np.random.default_rng(0).uniform(-0.5, 0.5, (5, model.input_shape[1])).astype(np.float32)
+    batch = {"number": np.arange(5), "window": windows}
+    scored = Scorer(packed(ModelFiles.find(run)), threads=None)(batch)
+    assert set(scored) == {"number", "probabilities"}
+    np.testing.assert_allclose(scored["probabilities"], model.predict(windows, verbose=0), atol=1e-6)
+    assert set(batch) == {"number", "window"}  # which may lie in memory that others read
