@@ -1,5 +1,6 @@
 """`genre-tagger tag` as a user meets it."""
 
+import io
 import json
 import os
 import sys
@@ -8,10 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import soundfile
+from rich.console import Console
 from tiny_tagger import TAGS, noise, write
 from typer.testing import CliRunner
 
+from genre_tagger import console
 from genre_tagger.cli import app, main
+from genre_tagger.tagging.results import Choice, Song
 
 
 def invoke(*arguments):
@@ -106,6 +110,18 @@ def test_mistakes_are_one_line(tiny_run, music, monkeypatch, failure, arguments,
     monkeypatch.chdir(music.parent)
     Path("bare").mkdir()
     assert expected in failure(*(["tag"] + [tiny_run[0] if part == "RUN" else part for part in arguments]))
+
+
+def test_a_bar_counts_files_and_their_rate_on_a_terminal_alone(monkeypatch, tmp_path, capsys):
+    songs = [Song(tmp_path / f"{number}.mp3", scores={"rock": 0.5}) for number in range(3)]
+    for is_terminal in (True, False):
+        screen = io.StringIO()
+        monkeypatch.setattr(console, "_errors", Console(file=screen, force_terminal=is_terminal, width=100))
+        assert console.print_songs(iter(songs), 3, Choice(1), False, []) == []
+        shown = screen.getvalue()
+        assert ("2/3" in shown and "files/s" in shown) == is_terminal
+        assert is_terminal or not shown
+        assert capsys.readouterr().out.count("│ rock │       0.500 │") == 3
 
 
 def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path, monkeypatch, capfd):
