@@ -42,7 +42,9 @@ REQUIREMENTS = [
     "tensorboard>=2.17; python_version >= '3.13'",
 ]
 
-GRADIO = "gradio>=6.31,<7"  # the page; 6.31 is the oldest that was tried
+PAGE = ["gradio>=6.31,<7"]  # `demo`; 6.31 is the oldest that was tried
+# `tag --runner ray`. Alone it would install NumPy 2; the limits of NumPy, pandas and pyarrow above keep that out.
+RAY = ["ray[data]>=2.50"]
 
 setup(
     name="genre-tagger",
@@ -81,15 +83,17 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "onnx": ["tf2onnx>=1.17", "onnx==1.18.0", "onnxruntime>=1.20"],  # tf2onnx 1.17 fails with a later onnx
-        "page": [GRADIO],
+        "page": PAGE,
+        "ray": RAY,
         # xdist: the suite on two cores at once; playwright: pages in a browser, where chromium is installed
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
             "ruff==0.17.6",
             "jax==0.5.3; python_version < '3.13'",
-            GRADIO,
             "playwright>=1.50",
+            *PAGE,
+            *RAY,
         ],
     },
     entry_points={"console_scripts": ["genre-tagger=genre_tagger.cli:main"]},

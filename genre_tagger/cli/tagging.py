@@ -1,9 +1,9 @@
 """A model at work on files: tag."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,11 +43,27 @@ def tag(
     taggram: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the --top tags of the one file over its time.")
     ] = None,
+    runner: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            help="ray: on the Ray cluster of RAY_ADDRESS or of this machine, or on all cores here; --parquet is then a "
+            "folder of parts, and the same command goes on where it stopped."
+        ),
+    ] = "local",
+    catalogue: Annotated[
+        str | None,
+        typer.Option(
+            help="With --runner ray, in place of files: an object store's prefix (s3://BUCKET/MUSIC, gs:// or file://) "
+            "or a text file with a path or URI a line."
+        ),
+    ] = None,
 ) -> None:
     """Tag audio files. Those without usable audio are named at the end, and the exit code is 1.
 
     Tables (--csv, --parquet, --embeddings) take the place of what is else printed for each file.
     """
+    if catalogue and runner != "ray":
+        raise UserError("--catalogue: goes with --runner ray; else name files and folders")
     if server is None and model:
         raise UserError("--model: goes with --server; a run has one model")
     if server is None and timeout:
@@ -57,16 +73,19 @@ def tag(
     from genre_tagger.tagging.results import Choice
 
     where, music = (paths[0], paths[1:]) if server is None or is_model(paths[0]) else (None, paths)
-    if not music:
+    if not music and not catalogue:
         raise UserError(f"tag: found {where} alone, expected a model and audio files, or --server and audio files")
-    files, choice = audio_files(music), Choice(top, threshold)
-    client = None if server is None else _client(server, model, timeout)
-    tables = {"csv": csv, "parquet": parquet, "embeddings": embeddings}
+    choice, tables = Choice(top, threshold), {"csv": csv, "parquet": parquet, "embeddings": embeddings}
     prints_songs = as_json or not any(tables.values())
-    if where is None:
+    if runner == "ray":
+        others = {"server": server, "json": as_json, "csv": csv, "embeddings": embeddings, "taggram": taggram}
+        files, songs = _on_cluster(where, music, catalogue, choice, parquet, others)
+    elif where is None:
+        files, client = audio_files(music), _client(server, model, timeout)
         _refuse_without_names(tables | {"taggram": taggram}, top)
         songs = _asked(client, files)
     else:
+        files, client = audio_files(music), None if server is None else _client(server, model, timeout)
         songs = _tagged(where, client, files, choice, tables | {"shows_scores": prints_songs}, taggram)
     with closing(songs):
         broken = console.print_songs(songs, len(files), choice, as_json, [table for table in tables.values() if table])
@@ -88,6 +107,24 @@ def _refuse_without_names(files: dict[str, Path | None], top: int) -> None:
         raise UserError(f"--{wanted[0]}: found a server alone, expected MODEL before the files, for its tags")
     if top > TOP_TAGS:
         raise UserError(f"--top: found {top}, expected {TOP_TAGS} at most: a server without MODEL names no more")
+
+
+def _on_cluster(
+    where: Path, music: list[Path], catalogue: str | None, choice: "Choice", folder: Path | None, others: dict
+) -> tuple[Sequence[str], Generator["Song", None, None]]:
+    """Names of all songs, and the songs as they come."""
+    if wanted := [name for name, value in others.items() if value]:
+        raise UserError(f"--{wanted[0]}: does not go with --runner ray, which writes to --parquet FOLDER")
+    if folder is None or folder.is_file():
+        raise UserError(f"--runner ray: found --parquet {folder}, expected a folder, new or of an earlier run")
+    if catalogue and music:
+        raise UserError(f"--catalogue: found {music[0]} too, expected the one or the other")
+    from genre_tagger.tagging.catalogue import Catalogue
+    from genre_tagger.tagging.models import ModelFiles
+    from genre_tagger.tagging.ray_runner import tag_catalogue
+
+    model, listed = ModelFiles.find(where), Catalogue.named(catalogue) if catalogue else Catalogue.of_files(music)
+    return listed.names, tag_catalogue(model, listed, folder, choice)
 
 
 def _asked(client: "Client", files: list[Path]) -> Generator["Song", None, None]:

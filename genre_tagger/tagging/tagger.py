@@ -1,21 +1,15 @@
 """Tags songs window by window, whatever their length."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from genre_tagger.config import Config
-from genre_tagger.data.decode import MIN_SECONDS, Silent, TooShort, Undecodable, decode_blocks
 from genre_tagger.evaluation.scoring import pool_windows
+from genre_tagger.tagging.hearing import Heard
 from genre_tagger.tagging.models import ModelFiles, WindowModel
 from genre_tagger.tagging.windows import batches_of, cut_windows
-
-# -72 dB of full scale, 8 steps of 16 bits: an empty track with the dither of its mastering stays below, music above.
-SILENT_FILE_PEAK = 2**-12
-# Of a window: what is missing in it is filled with zeros, as in training, and below this a model hears little else.
-SHORTEST_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +84,7 @@ class Tagger:
         Raises:
             Undecodable: the file has no usable audio.
         """
-        config, heard = self.config.covering, _Heard(path, self.config.frontend.sample_rate)
+        config, heard = self.config.covering, Heard(path, self.config.frontend.sample_rate)
         times, probabilities, embeddings = [], [np.zeros((0, len(self.tags)), np.float32)], []
         for starts, windows in batches_of(cut_windows(heard.blocks(), config), config.training.batch_size):
             scored, embedded = self.model(windows, embed)
@@ -108,29 +102,3 @@ class Tagger:
             flag=flag,
             embeddings=np.concatenate(embeddings)[kept] if embed else None,
         )
-
-
-class _Heard:
-    """Counts and measures what is decoded of a file as it goes by."""
-
-    def __init__(self, path: Path, sample_rate: int):
-        self._path, self._rate = path, sample_rate
-        self._samples, self._peak = 0, 0.0
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        for block in decode_blocks(self._path, self._rate):
-            self._samples += len(block)
-            self._peak = max(self._peak, np.abs(block).max(initial=0))
-            yield block
-        if not self._samples:
-            raise Undecodable("no samples in it")
-
-    @property
-    def seconds(self) -> float:
-        return self._samples / self._rate
-
-    def flag(self, window_seconds: float) -> str:
-        """Why a whole file is not judged, or nothing."""
-        if self._peak < SILENT_FILE_PEAK:
-            return Silent.flag
-        return TooShort.flag if self.seconds < max(MIN_SECONDS, SHORTEST_SHARE * window_seconds) else ""

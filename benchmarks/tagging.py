@@ -1,0 +1,99 @@
+"""Clips a second and core that `genre-tagger tag` does, by itself and on a Ray cluster of this machine.
+
+    python -m benchmarks.tagging MODEL [--quick]
+
+MODEL is a run or an exported version. Files are MP3s of 29.12 s, all windows are scored. What counts is processor time,
+of all threads and processes together, so that neither the number of cores nor what else runs matters. By itself: that
+of the clips after the first ones. On Ray: that of many clips less that of few, each from start to end in a cluster of
+its own; what is left of the few is what starting costs. Needs Linux.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks._clips import write_clips
+from benchmarks._common import Measurement, matrix_rate, options, print_table, say
+from genre_tagger.tagging.catalogue import Catalogue
+from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.ray_runner import tag_catalogue
+from genre_tagger.tagging.results import Choice
+from genre_tagger.tagging.tagger import Tagger
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("model", type=Path)
+    arguments = parser.parse_args()
+    few, many = (4, 12) if arguments.quick else (64, 320)
+    model, rate = ModelFiles.find(arguments.model), matrix_rate()
+    with TemporaryDirectory() as folder:
+        files = many_files(Path(folder), many)
+        alone = alone_seconds(model, files[: many // 2], warm_up=few // 2)
+        of_few, of_many = (cluster_seconds(model, files[:count], Path(folder, f"tags{count}")) for count in (few, many))
+    on_ray = (of_many - of_few) / (many - few)
+    rows = [
+        Measurement("a core on Ray", "clips/s", 1 / on_ray, rival="a core by itself", rival_figure=1 / alone),
+        Measurement("to start Ray and its workers", "core-seconds", of_few - few * on_ray),
+    ]
+    print_table(f"tagging by {arguments.model.name}, clips of 29.12 s", rate, rows)
+
+
+def many_files(folder: Path, count: int) -> list[Path]:
+    """As many names as wanted for a few MP3s."""
+    distinct = write_clips(folder)
+    files = [folder / f"clip{number}.mp3" for number in range(count)]
+    for number, file in enumerate(files):
+        file.symlink_to(distinct[number % len(distinct)])
+    return files
+
+
+def alone_seconds(model: ModelFiles, files: Sequence[Path], warm_up: int) -> float:
+    """Processor seconds a clip in this process."""
+    say(f"by itself, {len(files)} clips")
+    tagger = Tagger.of_model(model.path)
+    for file in files[:warm_up]:
+        tagger.taggram(file)
+    before = time.process_time()
+    for file in files[warm_up:]:
+        tagger.taggram(file)
+    return (time.process_time() - before) / (len(files) - warm_up)
+
+
+def cluster_seconds(model: ModelFiles, files: Sequence[Path], folder: Path) -> float:
+    """Processor seconds of a whole cluster, from its start to the last clip."""
+    say(f"on Ray, {len(files)} clips")
+    before = processor_seconds()
+    for done, _ in enumerate(tag_catalogue(model, Catalogue.of_files(files), folder, Choice(top=5)), 1):
+        if done == len(files):
+            after = processor_seconds()
+    return after - before
+
+
+def processor_seconds() -> float:
+    """Of this process and all below it, those that ended and were waited for included."""
+    parents, used = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:  # has just ended
+            continue
+        pid = int(stat.parent.name)
+        parents[pid], used[pid] = int(fields[1]), sum(map(int, fields[11:15])) / TICKS
+    return sum(seconds for pid, seconds in used.items() if os.getpid() in lineage(pid, parents))
+
+
+def lineage(pid: int, parents: dict[int, int]) -> list[int]:
+    """The process and all above it."""
+    line = [pid]
+    while line[-1] in parents:
+        line.append(parents[line[-1]])
+    return line
+
+
+if __name__ == "__main__":
+    main()

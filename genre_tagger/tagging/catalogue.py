@@ -1,0 +1,120 @@
+"""What a cluster is to tag: files that all its machines see, a list of names, or a prefix of an object store."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import pyarrow as pa
+from pyarrow import fs
+
+from genre_tagger.errors import UserError
+from genre_tagger.tagging.listing import SUFFIXES, audio_files
+
+STORES = ("s3", "gs", "file")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Files that lie in one place, by the names that results have for them.
+
+    Attributes:
+        names: absolute paths, or URIs of a store's objects, written without escapes; each once.
+        store: that has the objects; None for paths.
+    """
+
+    names: Sequence[str]
+    store: fs.FileSystem | None = None
+
+    @classmethod
+    def of_files(cls, paths: Sequence[Path]) -> "Catalogue":
+        """Files and folders of a command line; raises UserError as `audio_files` does."""
+        return cls(_absolute(audio_files(paths)))
+
+    @classmethod
+    def named(cls, name: str) -> "Catalogue":
+        """A store's prefix, or else a text file; raises UserError as the two below."""
+        return cls.of_prefix(name) if "://" in name else cls.of_list(Path(name))
+
+    @classmethod
+    def of_list(cls, file: Path) -> "Catalogue":
+        """A path or URI a line, as it is; blank lines are passed over.
+
+        Raises:
+            UserError: it cannot be read, has no lines, or names of several places, or a store that is not known.
+        """
+        try:
+            lines = os.fsdecode(file.read_bytes()).split("\n")  # splitlines would cut names at rarer marks too
+        except OSError as error:
+            raise UserError(f"--catalogue {file}: cannot be read ({error.strerror})") from None
+        names = list(dict.fromkeys(line.rstrip("\r") for line in lines if line.strip()))
+        if not names:
+            raise UserError(f"--catalogue {file}: found nothing in it, expected a path or URI a line")
+        places = {_bucket(name): name for name in names}
+        if len(places) > 1:
+            first, second = list(places.values())[:2]
+            raise UserError(
+                f"--catalogue {file}: found {first!r} and {second!r}, expected paths, or URIs of one bucket"
+            )
+        if bucket := next(iter(places)):
+            return cls(names, _opened(bucket)[0])
+        return cls(_absolute(map(Path, names)))
+
+    @classmethod
+    def of_prefix(cls, uri: str) -> "Catalogue":
+        """All audio below a store's prefix; the environment's credentials are used.
+
+        Raises:
+            UserError: the store is not known or cannot be reached, or nothing lies there.
+        """
+        store, place = _opened(uri)
+        try:
+            entries = store.get_file_info(fs.FileSelector(place, recursive=True))
+        except OSError as error:
+            raise UserError(f"--catalogue {uri}: cannot be listed ({_first_line(error)})") from None
+        keys = sorted(
+            entry.path for entry in entries if entry.type == fs.FileType.File and _is_audio(entry.path, place)
+        )
+        if not keys:
+            raise UserError(f"--catalogue {uri}: found no audio, expected names that end in {', '.join(SUFFIXES)}")
+        return cls([f"{_scheme(uri)}://{key}" for key in keys], store)
+
+
+def open_file(name: str, store: fs.FileSystem | None) -> BinaryIO:
+    """Opens a file of a catalogue for reading from its start; raises OSError."""
+    # Paths by Python's own, as Arrow takes no names that are no UTF-8.
+    return store.open_input_stream(name.split("://", 1)[1]) if store else Path(name).open("rb")
+
+
+def _opened(uri: str) -> tuple[fs.FileSystem, str]:
+    if _scheme(uri) not in STORES:
+        expected = ", ".join(f"{store}://" for store in STORES)
+        raise UserError(f"--catalogue: found {uri!r}, expected a path or one of {expected}")
+    try:
+        return fs.FileSystem.from_uri(uri)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"--catalogue {uri}: cannot be opened ({_first_line(error)})") from None
+
+
+def _absolute(files: Iterable[Path]) -> list[str]:
+    return list(dict.fromkeys(str(file.absolute()) for file in files))
+
+
+def _bucket(name: str) -> str:
+    """Where an object lies, `s3://bucket/`; nothing for a path."""
+    return "/".join(name.split("/")[:3]) + "/" if "://" in name else ""
+
+
+def _scheme(uri: str) -> str:
+    return uri.split("://")[0]
+
+
+def _is_audio(path: str, place: str) -> bool:
+    """As `audio_files` has it: by the suffix, and nothing hidden below the prefix."""
+    below = PurePosixPath(path).relative_to(place)
+    return below.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in below.parts)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,64 @@
+"""A connection to a Ray cluster, quiet, without a dashboard and without reports to anybody."""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from genre_tagger.errors import UserError
+
+CONNECT_SECONDS = 10
+
+
+@contextmanager
+def ray_cluster() -> Iterator[ModuleType]:
+    """Yields Ray, connected to the cluster of RAY_ADDRESS or of this machine, or else to one that it starts here.
+
+    One that it starts is reached from this machine alone and ends with it.
+
+    Raises:
+        UserError: Ray is not installed, does not answer, or does not take the command line.
+    """
+    _refuse_odd_command_line()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # notes on what is being done about a lost machine
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError(f"--runner ray: {error}; install it with `pip install 'genre-tagger[ray]'`") from None
+    _connect(ray)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _refuse_odd_command_line() -> None:
+    """Ray notes it, and fails over names that are no UTF-8."""
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            "--runner ray: found names on the command line that are no UTF-8; expected their folder, or a "
+            "--catalogue FILE with them"
+        ) from None
+
+
+def _connect(ray: ModuleType) -> None:
+    address, quiet = os.environ.get("RAY_ADDRESS", "auto"), {"log_to_driver": False, "logging_level": logging.ERROR}
+    host, _, port = address.rpartition(":")
+    try:
+        if host:  # Ray itself would try for a quarter of an hour
+            socket.create_connection((host, port), CONNECT_SECONDS).close()
+        ray.init(address, **quiet)
+    except OSError as error:
+        if host:
+            raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error}); expected HOST:PORT") from None
+        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)

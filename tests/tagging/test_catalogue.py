@@ -1,0 +1,118 @@
+"""What a catalogue names: files and folders, a list, a prefix of an object store."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pyarrow import fs
+
+from genre_tagger.errors import UserError
+from genre_tagger.tagging import catalogue
+from genre_tagger.tagging.catalogue import Catalogue, open_file
+
+NAMES = ("b.flac", "a/1 & 2's.mp3", "a/音.OGG", "notes.txt", ".hidden/c.wav", "a/._b.flac")
+AUDIO = ("a/1 & 2's.mp3", "a/音.OGG", "b.flac")
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch) -> fs.SubTreeFileSystem:
+    """A folder that answers as the store of `s3://`, its objects below the bucket `music`."""
+    for name in NAMES:
+        (tmp_path / "music/rock" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "music/rock" / name).write_bytes(name.encode())
+    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    monkeypatch.setattr(catalogue.fs, "FileSystem", FakeStore(store))
+    return store
+
+
+class FakeStore:
+    def __init__(self, store):
+        self._store = store
+
+    def from_uri(self, uri):
+        return self._store, uri.removeprefix("s3://").rstrip("/")
+
+
+def test_a_prefix_names_all_audio_below_it(bucket):
+    found = Catalogue.of_prefix("s3://music/rock")
+    assert list(found.names) == [f"s3://music/rock/{name}" for name in sorted(AUDIO)]
+    for name, key in zip(found.names, sorted(AUDIO), strict=True):
+        with open_file(name, found.store) as file:
+            assert file.read() == key.encode()
+
+
+def test_a_prefix_of_a_real_file_system(tmp_path):
+    (tmp_path / "sub dir").mkdir()
+    (tmp_path / "sub dir" / "50%.wav").write_bytes(b"sound")
+    found = Catalogue.of_prefix(f"file://{tmp_path}")
+    assert list(found.names) == [f"file://{tmp_path}/sub dir/50%.wav"]
+    with open_file(found.names[0], found.store) as file:
+        assert file.read() == b"sound"
+
+
+def test_a_list_of_objects(bucket, tmp_path):
+    listing = tmp_path / "list.txt"
+    listing.write_text("s3://music/rock/b.flac\r\n\ns3://music/rock/a/音.OGG\ns3://music/rock/b.flac", encoding="utf-8")
+    found = Catalogue.of_list(listing)
+    assert list(found.names) == ["s3://music/rock/b.flac", "s3://music/rock/a/音.OGG"]
+    with open_file(found.names[1], found.store) as file:
+        assert file.read() == "a/音.OGG".encode()
+
+
+def test_a_list_of_paths_keeps_names_as_the_disk_has_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = b"\xe9t\xe9 \x85 'x'.mp3"  # no UTF-8
+    Path(os.fsdecode(name)).write_bytes(b"sound")
+    Path("list.txt").write_bytes(name + b"\n")
+    found = Catalogue.of_list(Path("list.txt"))
+    assert list(found.names) == [str(tmp_path / os.fsdecode(name))]
+    with open_file(found.names[0], found.store) as file:
+        assert file.read() == b"sound"
+
+
+def test_files_and_folders_get_absolute_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "music").mkdir()
+    for name in ("music/b.mp3", "music/a.wav", "c.flac"):
+        Path(name).touch()
+    found = Catalogue.of_files([Path("c.flac"), Path("music"), Path("c.flac")])
+    assert list(found.names) == [str(tmp_path / name) for name in ("c.flac", "music/a.wav", "music/b.mp3")]
+    assert found.store is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("ftp://music/rock", "found 'ftp://music/rock', expected a path or one of s3://, gs://, file://"),
+        ("file:///no/such/folder", "cannot be listed"),
+        ("file://{empty}", "found no audio"),
+        ("s3://no bucket/", "cannot be opened"),
+    ],
+)
+def test_prefixes_that_cannot_be_tagged(uri, message, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="--catalogue") as error:
+        Catalogue.of_prefix(uri.format(empty=tmp_path))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n \n", "found nothing in it"),
+        ("/music/a.mp3\ns3://music/b.mp3\n", "expected paths, or URIs of one bucket"),
+        ("s3://rock/a.mp3\ns3://pop/b.mp3\n", "expected paths, or URIs of one bucket"),
+    ],
+)
+def test_lists_that_cannot_be_tagged(text, message, tmp_path):
+    listing = tmp_path / "list.txt"
+    listing.write_text(text)
+    with pytest.raises(UserError) as error:
+        Catalogue.of_list(listing)
+    assert str(listing) in str(error.value)
+    assert message in str(error.value)
+
+
+def test_a_list_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"list\.txt: cannot be read"):
+        Catalogue.of_list(tmp_path / "list.txt")

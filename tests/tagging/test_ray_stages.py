@@ -1,0 +1,109 @@
+"""What the machines of a cluster do, without a cluster."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+import soundfile
+from pyarrow import fs
+
+from genre_tagger.config import parse_config
+from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.ray_runner import packed
+from genre_tagger.tagging.ray_stages import Scorer, songs_to_windows
+
+RATE = 12_000
+CONFIG = parse_config(
+    {
+        "window": {"seconds": 0.5, "hop_seconds": 0.25, "evaluate": "all"},
+        "training": {"batch_size": 4},
+        "model": {"cascade": "none", "wavenet": "none"},
+    }
+)
+
+
+@pytest.fixture
+def music(tmp_path):
+    """Noise of 1.3 s and of 0.5 s at the model's rate, silence, 0.05 s, a text."""
+    rng = np.random.default_rng(0)
+    for name, seconds in {"long 'n' wide.wav": 1.3, "window.wav": 0.5, "short.wav": 0.05}.items():
+        soundfile.write(tmp_path / name, rng.uniform(-0.5, 0.5, round(seconds * RATE)), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
+    (tmp_path / "text.mp3").write_text("la la la")
+    return tmp_path
+
+
+def rows_of(names, store=None, config=CONFIG):
+    songs = {"number": np.arange(7, 7 + len(names)), "name": np.array([os.fsencode(name) for name in names], object)}
+    batches = list(songs_to_windows(songs, store, config))
+    return batches, {column: np.concatenate([batch[column] for batch in batches]) for column in batches[0]}
+
+
+def last_row(rows, number):
+    (place,) = np.flatnonzero((rows["number"] == number) & (rows["windows"] > 0))
+    return {column: values[place] for column, values in rows.items()}
+
+
+def test_windows_of_several_songs_share_batches(music):
+    batches, rows = rows_of([music / "long 'n' wide.wav", music / "window.wav"])
+    assert [len(batch["number"]) for batch in batches] == [4, 2]
+    assert rows["number"].tolist() == [7] * 5 + [8]
+    # Every 0.25 s, the last one aligned to the end.
+    assert rows["start"].tolist() == [0, 3000, 6000, 9000, 9600, 0]
+    samples, _ = soundfile.read(music / "long 'n' wide.wav", dtype="float32")
+    for start, window in zip(rows["start"][:5], rows["window"][:5], strict=True):
+        np.testing.assert_array_equal(window, samples[start : start + 6000])
+
+
+def test_the_last_row_has_what_is_known_of_a_song(music):
+    _, rows = rows_of([music / "long 'n' wide.wav", music / "window.wav"])
+    assert rows["windows"].tolist() == [0, 0, 0, 0, 5, 1]
+    last = last_row(rows, 7)
+    assert last["sha256"] == hashlib.sha256((music / "long 'n' wide.wav").read_bytes()).hexdigest()
+    assert last["seconds"] == pytest.approx(1.3)
+    assert (last["flag"], last["reason"]) == ("", "")
+
+
+def test_every_song_has_a_last_row_whatever_is_wrong_with_it(music):
+    (music / "closed.wav").mkdir()
+    names = ["silence.wav", "short.wav", "text.mp3", "missing.wav", "closed.wav"]
+    _, rows = rows_of([music / name for name in names])
+    silence, short, text, missing, closed = (last_row(rows, 7 + number) for number in range(5))
+    assert (silence["flag"], short["flag"]) == ("silent", "too short")
+    assert (silence["windows"], short["windows"]) == (3, 1)
+    assert text["reason"].startswith("cannot be decoded")
+    assert text["sha256"] == hashlib.sha256(b"la la la").hexdigest()
+    assert missing["reason"] == "cannot be read: no such file or directory"
+    assert closed["reason"] == "cannot be read: is a directory"
+    assert not text["window"].any()
+
+
+def test_a_song_that_turns_bad_on_the_way_keeps_its_rows_together(music):
+    samples = np.full(3 * RATE, 0.1, np.float32)
+    samples[-1] = np.nan
+    soundfile.write(music / "bad.wav", np.concatenate([np.tile(samples[:-1], 4), samples]), RATE, subtype="FLOAT")
+    _, rows = rows_of([music / "bad.wav"])
+    last = last_row(rows, 7)
+    assert last["reason"] == "NaN or infinity among its samples"
+    assert last["windows"] == len(rows["number"]) > 1
+    assert len(set(rows["start"].tolist())) == last["windows"]
+
+
+def test_objects_are_fetched_from_their_store(music, tmp_path):
+    store = fs.SubTreeFileSystem(str(music), fs.LocalFileSystem())
+    _, there = rows_of(["s3://window.wav", "s3://gone.wav"], store)
+    _, here = rows_of([music / "window.wav"])
+    np.testing.assert_array_equal(there["window"][0], here["window"][0])
+    assert last_row(there, 7)["sha256"] == last_row(here, 7)["sha256"]
+    assert last_row(there, 8)["reason"].startswith("cannot be read: ")
+
+
+def test_a_scorer_needs_nothing_but_the_files_that_were_sent(tiny_run):
+    run, model = tiny_run
+    windows = np.random.default_rng(0).uniform(-0.5, 0.5, (5, model.input_shape[1])).astype(np.float32)
+    batch = {"number": np.arange(5), "window": windows}
+    scored = Scorer(packed(ModelFiles.find(run)), threads=None)(batch)
+    assert set(scored) == {"number", "probabilities"}
+    np.testing.assert_allclose(scored["probabilities"], model.predict(windows, verbose=0), atol=1e-6)
+    assert set(batch) == {"number", "window"}  # which may lie in memory that others read
