@@ -317,12 +317,13 @@ def _with_files_bar(songs: "Iterable[Song]", count: int) -> "Iterator[Song]":
     rate = TextColumn("{task.fields[rate]:.1f} files/s")
     columns = (TextColumn("tagging"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     bar = Progress(*columns, console=_errors, transient=True)
-    task, begun, songs = bar.add_task("", total=count, rate=0.0), time.monotonic(), iter(songs)
-    for done in range(1, count + 1):
-        with bar:
-            song = next(songs)
-        bar.update(task, completed=done, rate=done / (time.monotonic() - begun))
-        yield song
+    task, begun = bar.add_task("", total=count, rate=0.0), time.monotonic()
+    with bar:
+        for done, song in enumerate(songs, start=1):  # to their very end, where tables are saved
+            bar.stop()
+            bar.update(task, completed=done, rate=done / (time.monotonic() - begun))
+            yield song
+            bar.start()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from genre_tagger import console
 from genre_tagger.cli import app, main
+from genre_tagger.errors import UserError
 from genre_tagger.tagging.results import Choice, Song
 
 
@@ -122,6 +123,30 @@ def test_a_bar_counts_files_and_their_rate_on_a_terminal_alone(monkeypatch, tmp_
         assert ("2/3" in shown and "files/s" in shown) == is_terminal
         assert is_terminal or not shown
         assert capsys.readouterr().out.count("│ rock │       0.500 │") == 3
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """What goes to standard error, as if that were a terminal."""
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "_errors", Console(file=screen, force_terminal=True, width=100))
+    return screen
+
+
+def test_fewer_songs_than_were_counted_end_the_bar(screen, tmp_path):
+    songs = iter([Song(tmp_path / "a.mp3", reason="gone")])
+    assert console.print_songs(songs, 3, Choice(1), False, []) == [f"{tmp_path}/a.mp3: gone"]
+    assert "1/3" in screen.getvalue()
+
+
+def test_no_success_is_told_before_the_last_save(screen, tmp_path, capsys):
+    def songs():
+        yield Song(tmp_path / "a.mp3", scores={"rock": 0.5})
+        raise UserError("no space left on its disk")
+
+    with pytest.raises(UserError, match="no space left"):
+        console.print_songs(songs(), 1, Choice(1), False, [tmp_path / "t.csv"])
+    assert capsys.readouterr().out == ""
 
 
 def test_notes_of_the_mp3_decoder_stay_off_the_terminal(tiny_run, tmp_path, monkeypatch, capfd):
