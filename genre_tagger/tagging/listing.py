@@ -15,7 +15,8 @@ SUFFIXES = (".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", *
 def audio_files(paths: Iterable[Path]) -> list[Path]:
     """Files as they are named, whatever their suffix, and for each folder the audio files below it, in order.
 
-    Hidden files and folders are passed over: what a Mac leaves beside a song ends like one.
+    Hidden files and folders are passed over: what a Mac leaves beside a song ends like one. Links to folders are
+    followed; a folder that is reached twice counts once.
 
     Raises:
         UserError: something does not exist or cannot be read, or a folder has no audio.
@@ -48,7 +49,13 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, onerror=_refuse):
+    seen = set()  # a link may lead back up
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        state = Path(place).stat()
+        if (identity := (state.st_dev, state.st_ino)) in seen:
+            folders.clear()
+            continue
+        seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 

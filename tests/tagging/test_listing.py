@@ -22,6 +22,15 @@ def test_folders_are_walked_in_order_and_named_files_taken_as_they_are(tmp_path)
     assert found == ["odd.bin", "a.wav", "b/1.mp3", "b/2.opus", "c/d/x.M4A"]
 
 
+def test_linked_folders_are_followed_once_and_loops_end(tmp_path):
+    touch(tmp_path, "elsewhere/album/1.mp3", "music/a.wav", "music/b/2.mp3")
+    (tmp_path / "music/album").symlink_to(tmp_path / "elsewhere/album")
+    (tmp_path / "music/again").symlink_to(tmp_path / "elsewhere/album")
+    (tmp_path / "music/b/up").symlink_to(tmp_path / "music")
+    found = [str(path.relative_to(tmp_path / "music")) for path in audio_files([tmp_path / "music"])]
+    assert found == ["a.wav", "again/1.mp3", "b/2.mp3"]
+
+
 def test_odd_names_are_found(tmp_path):
     touch(tmp_path, *ODD)
     assert sorted(path.name for path in audio_files([tmp_path])) == sorted(ODD)
