@@ -5,6 +5,7 @@ from tempfile import NamedTemporaryFile
 
 import pandas as pd
 import pyarrow as pa
+from pyarrow import csv
 
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.predictions import SCORE
@@ -53,7 +54,9 @@ class Sheet:
             if self._is_parquet:
                 table.to_parquet(beside, index=False)
             else:
-                table.to_csv(beside, index=False, encoding="utf-8")
+                # pandas leaves a lone carriage return unquoted, which ends a line when it is read back.
+                with beside.open("wb") as file:
+                    csv.write_csv(pa.Table.from_pandas(table, preserve_index=False), file)
 
     def _read(self) -> pd.DataFrame:
         expected = f"a {'Parquet' if self._is_parquet else 'CSV'} file that `genre-tagger tag` wrote, or none yet"
