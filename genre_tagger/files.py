@@ -3,7 +3,7 @@
 import errno
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,25 +15,36 @@ _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXI
 LOCK_NAME = ".lock"
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> AbstractContextManager[None]:
     """Keeps other processes that ask for the same out of a directory; the kernel ends it with the process, if killed.
 
     Raises:
-        UserError: another process is there.
+        UserError: another process is there, or the lock cannot be written.
     """
+    return _holding(directory / LOCK_NAME, directory)
+
+
+def locked_file(path: Path) -> AbstractContextManager[None]:
+    """Keeps them off one file, there yet or not, as `locked` does; by its own lock, as writing may replace the file."""
+    return _holding(path.parent / f".{path.name}{LOCK_NAME}", path)
+
+
+@contextmanager
+def _holding(lock: Path, what: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows has none; there it is left to the user
         yield
         return
     # The file stays: were it removed, a process that had just opened it would hold a lock that nobody else sees.
-    with (directory / LOCK_NAME).open("w") as file:
+    with storage_errors(lock.parent):
+        file = lock.open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{directory}: another process is working here; wait for it to end, then run the same command"
+                f"{what}: another process is working here; wait for it to end, then run the same command"
             ) from None
         except OSError:  # some network file systems know no locks: better to work without than not at all
             pass

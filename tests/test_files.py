@@ -9,7 +9,7 @@ import pytest
 
 from genre_tagger import files
 from genre_tagger.errors import UserError
-from genre_tagger.files import Need, check_space, storage_errors
+from genre_tagger.files import Need, check_space, locked_file, storage_errors
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,11 @@ def test_a_place_where_nothing_can_be_made_is_one_line():
     place = Path("/proc/nowhere")
     with pytest.raises(UserError, match="/proc/nowhere: cannot be written"), storage_errors(place):
         place.mkdir(parents=True)
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="nowhere: cannot be written"), locked_file(tmp_path / "nowhere" / "t.csv"):
+        pass
 
 
 def test_other_errors_pass(tmp_path):
