@@ -1,13 +1,17 @@
 """The steps of `genre-tagger tag`: what is known stays, the rest is scored, tables are kept up on the way."""
 
 import hashlib
+import os
+import stat
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export.client import Client
+from genre_tagger.files import locked_file
 from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.results import Choice, Song, text_of
 from genre_tagger.tagging.served import ServedModel
@@ -43,15 +47,36 @@ def tag_library(
         plot: a PNG of the taggram, of one file alone.
 
     Raises:
-        UserError: a table cannot be read or written; a plot of several files, or of one that is not judged.
+        UserError: a table cannot be read or written, or another process keeps it up; a plot of several files, of one
+            that is not judged, or not to a PNG; an output is one of the files, or another output.
     """
-    if plot and len(files) != 1:
-        raise UserError(f"--taggram: found {len(files)} audio files, expected one")
-    with Tables(tagger, choice, outputs) as tables:
+    if plot:
+        _check_plot(plot, files)
+    _refuse_overwriting(files, outputs.paths | ({"taggram": plot} if plot else {}))
+    with ExitStack() as held:
+        for path in outputs.paths.values():
+            held.enter_context(locked_file(path))
+        tables = held.enter_context(Tables(tagger, choice, outputs))
         for file in files:
             song = _look(tagger, file, choice, tables, outputs, plot)
             tables.put(song)
             yield song
+
+
+def _check_plot(plot: Path, files: list[Path]) -> None:
+    if len(files) != 1:
+        raise UserError(f"--taggram: found {len(files)} audio files, expected one")
+    if plot.suffix.lower() != ".png":
+        raise UserError(f"--taggram: found {plot}, expected a name that ends in .png")
+
+
+def _refuse_overwriting(files: list[Path], outputs: dict[str, Path]) -> None:
+    taken = {os.path.realpath(file): "one of the files to tag" for file in files}
+    for flag, path in outputs.items():
+        place = os.path.realpath(path)
+        if place in taken:
+            raise UserError(f"--{flag}: found {path}, which is {taken[place]}, expected a file of its own")
+        taken[place] = f"that of --{flag}"
 
 
 def _look(tagger: Tagger, file: Path, choice: Choice, tables: Tables, outputs: Outputs, plot: Path | None) -> Song:
@@ -59,6 +84,8 @@ def _look(tagger: Tagger, file: Path, choice: Choice, tables: Tables, outputs: O
         sha256 = _digest(file)
     except OSError as error:
         return Song(file, reason=error.strerror.lower())
+    except Undecodable as reason:
+        return Song(file, reason=str(reason))
     if not plot and (known := tables.find(sha256)):
         return replace(known, path=file, is_new=False)
     try:
@@ -71,6 +98,8 @@ def _look(tagger: Tagger, file: Path, choice: Choice, tables: Tables, outputs: O
 
 
 def _digest(file: Path) -> str:
+    if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
+        raise Undecodable("not a file")
     digest = hashlib.sha256()
     with file.open("rb") as content:
         while block := content.read(HASHED_BYTES):

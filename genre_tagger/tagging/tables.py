@@ -32,6 +32,12 @@ class Outputs:
     embeddings: Path | None = None
     shows_scores: bool = True
 
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The files that are asked for, by the names that they have here."""
+        named = {"csv": self.csv, "parquet": self.parquet, "embeddings": self.embeddings}
+        return {name: path for name, path in named.items() if path}
+
 
 class Tables:
     """A table of scores as CSV, one as Parquet, one of embeddings; each may be missing.

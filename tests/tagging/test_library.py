@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from tiny_tagger import TAGS, noise, write
 from genre_tagger.errors import UserError
 from genre_tagger.tagging import tables
 from genre_tagger.tagging.library import tag_library
+from genre_tagger.tagging.listing import audio_files
 from genre_tagger.tagging.results import Choice, Song
 from genre_tagger.tagging.tables import Outputs
 from genre_tagger.tagging.taggram_plot import plot_taggram
@@ -120,8 +122,53 @@ def test_tables_are_written_on_the_way_and_when_interrupted(measuring, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         songs.throw(KeyboardInterrupt)
     assert len(read(table)) == 3
-    assert [path.name for path in tmp_path.glob(".*")] == []
+    assert [path.name for path in tmp_path.glob(".*")] == [".out.csv.lock"]
     assert run(measuring, files, csv=table)[1] == 4
+
+
+def test_a_table_is_kept_up_by_one_process_at_a_time(measuring, tmp_path):
+    files = [write(tmp_path / f"{number}.wav", noise(1, number)) for number in range(2)]
+    outputs = {"csv": tmp_path / "out.csv", "embeddings": tmp_path / "e.parquet"}
+    first = tag_library(measuring, files[:1], TOP_2, Outputs(csv=outputs["csv"]))
+    next(first)
+    with pytest.raises(UserError, match=r"out\.csv: another process is working here"):
+        run(measuring, files[1:], **outputs)
+    assert not outputs["embeddings"].exists()
+    first.close()
+    run(measuring, files[1:], **outputs)
+    assert [path[-5:] for path in read(outputs["csv"])["path"]] == ["0.wav", "1.wav"]
+
+
+def test_a_pipe_is_broken_and_not_waited_for(measuring, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp3")
+    writer = Thread(target=lambda: (tmp_path / "pipe.mp3").open("wb").close())  # ends when the pipe is opened
+    writer.start()
+    (song,), _ = run(measuring, audio_files([tmp_path]), csv=tmp_path / "out.csv")
+    os.close(os.open(tmp_path / "pipe.mp3", os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
+    assert (song.reason, song.sha256) == ("not a file", "")
+    assert read(tmp_path / "out.csv")["reason"].tolist() == ["not a file"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "plot", "expected"),
+    [
+        ({}, "b.wav", r"--taggram: found \S+b\.wav, expected a name that ends in \.png"),
+        ({}, "a.png", r"--taggram: found \S+a\.png, which is one of the files to tag"),
+        ({"csv": "link/a.png"}, None, r"--csv: found \S+link/a\.png, which is one of the files to tag"),
+        ({"parquet": "t", "embeddings": "link/t"}, None, "--embeddings: found .*, which is that of --parquet"),
+        ({"csv": "x.png"}, "x.png", "--taggram: found .*, which is that of --csv"),
+    ],
+)
+def test_outputs_spare_music_and_each_other(measuring, tmp_path, outputs, plot, expected):
+    song = write(tmp_path / "b.wav", noise(1)).rename(tmp_path / "a.png")
+    content = write(tmp_path / "b.wav", noise(1)).read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path)
+    outputs = Outputs(**{name: tmp_path / path for name, path in outputs.items()})
+    with pytest.raises(UserError, match=expected):
+        list(tag_library(measuring, [song], TOP_2, outputs, plot and tmp_path / plot))
+    assert song.read_bytes() == content == (tmp_path / "b.wav").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.wav", "link"}
 
 
 @pytest.mark.parametrize(
