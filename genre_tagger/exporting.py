@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from genre_tagger.backend import check_backend
 from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
 from genre_tagger.evaluation.predictions import read_predictions
@@ -31,7 +32,7 @@ from genre_tagger.export.versions import add_version, check_name, check_versions
 from genre_tagger.export.warmup import write_warmup
 from genre_tagger.models.tagger import load_tagger
 from genre_tagger.run import RunDirectory, check_evaluated, open_run, read_data, read_json
-from genre_tagger.workflow import ProgressBar, check_backend, dataset_of_run
+from genre_tagger.workflow import ProgressBar, dataset_of_run
 
 GOLDEN_WINDOWS = 256  # of the test clips, when two models are compared
 

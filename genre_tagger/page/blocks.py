@@ -6,6 +6,7 @@ from pathlib import Path
 import gradio
 from fastapi import FastAPI
 
+from genre_tagger.page.guarding import BodyLimit, sweeping
 from genre_tagger.page.listening import QUEUED, TEMPLATES, Listener
 
 _HERE = Path(__file__).parent
@@ -49,8 +50,11 @@ def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
 
         answers.dropped(answer, None, answers, trigger_mode="multiple", api_visibility="private")
     blocks.queue(max_size=QUEUED, default_concurrency_limit=1, api_open=False)
+    # Its pages of documentation load scripts from elsewhere.
+    app = FastAPI(openapi_url=None, lifespan=sweeping(listener))
+    app.add_middleware(BodyLimit, max_bytes=limits.megabytes * 10**6)
     return gradio.mount_gradio_app(
-        FastAPI(openapi_url=None),  # its pages of documentation load scripts from elsewhere
+        app,
         blocks,
         path="/",
         theme=gradio.themes.Default(primary_hue="indigo", font=_FONT),

@@ -1,8 +1,11 @@
 """From an upload to the page's answer."""
 
+import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,14 +65,25 @@ class Listener:
             raise ValueError(f"not the path of an upload: {path!r}")
         try:
             heard = self._heard(digest)
+        except FileNotFoundError:
+            heard = Undecodable("waited too long and was removed; send it again")
         finally:
             shutil.rmtree(self._uploads / digest, ignore_errors=True)
         if message := _why_not(heard):
             return {"path": path, "html": _ANSWER.render(name=name, message=message), "json": None}
         return {"path": path, "html": self._picture(heard, name), "json": self._document(heard.taggram, name)}
 
+    def forget(self, seconds: float) -> None:
+        """Removes uploads, broken off ones too, that came longer ago and are not being heard."""
+        for place in self._uploads.iterdir():
+            with suppress(OSError):  # answered meanwhile, or else next time
+                if time.time() - place.stat().st_mtime > seconds:
+                    shutil.rmtree(place) if place.is_dir() else place.unlink()
+
     def _hear(self, digest: str) -> Hearing | Undecodable:
-        file = next((self._uploads / digest).iterdir())  # the same under several names, if several sent it
+        folder = self._uploads / digest
+        os.utime(folder)  # so that it is not forgotten while it is heard
+        file = next(folder.iterdir())  # the same under several names, if several sent it
         rate = self._tagger.config.frontend.sample_rate
         try:
             peaks = drawing.peaks_of(self._bounded(decode_blocks(file, rate), rate), rate)

@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from genre_tagger.backend import check_backend
 from genre_tagger.config import Config
 from genre_tagger.data.clips import read_tags
 from genre_tagger.errors import UserError
@@ -18,7 +19,6 @@ from genre_tagger.reporting.robustness import robustness_section
 from genre_tagger.reporting.tags import tags_section
 from genre_tagger.reporting.view import Headline, Page, Section, interval_text, number
 from genre_tagger.run import RunDirectory, open_run, read_data
-from genre_tagger.workflow import check_backend
 
 ENDINGS = (".html", ".htm")
 UNKNOWN_UNTIL_EVALUATED = {

@@ -42,13 +42,16 @@ class Catalogue:
         """A path or URI a line, as it is; blank lines are passed over.
 
         Raises:
-            UserError: it cannot be read, has no lines, or names of several places, or a store that is not known.
+            UserError: it cannot be read, has no lines, or NUL in them, names of several places, or a store that is not
+                known.
         """
         try:
             lines = os.fsdecode(file.read_bytes()).split("\n")  # splitlines would cut names at rarer marks too
         except OSError as error:
             raise UserError(f"--catalogue {file}: cannot be read ({error.strerror})") from None
         names = list(dict.fromkeys(line.rstrip("\r") for line in lines if line.strip()))
+        if any("\0" in name for name in names):
+            raise UserError(f"--catalogue {file}: found NUL in it, as of -print0; expected a path or URI a line")
         if not names:
             raise UserError(f"--catalogue {file}: found nothing in it, expected a path or URI a line")
         places = {_bucket(name): name for name in names}

@@ -20,7 +20,7 @@ def ray_cluster() -> Iterator[ModuleType]:
     One that it starts is reached from this machine alone and ends with it.
 
     Raises:
-        UserError: Ray is not installed, does not answer, or does not take the command line.
+        UserError: Ray is not installed, does not answer, does not take the command line, or fails while it is used.
     """
     _refuse_odd_command_line()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -36,6 +36,12 @@ def ray_cluster() -> Iterator[ModuleType]:
     context.enable_progress_bars = context.print_on_execution_start = False
     try:
         yield ray
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        first = next((line for line in str(cause).splitlines() if line.strip()), "")
+        raise UserError(
+            f"--runner ray: the cluster failed ({type(cause).__name__}: {first}); the same command goes on from there"
+        ) from error
     finally:
         ray.shutdown()
 

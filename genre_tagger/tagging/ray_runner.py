@@ -7,7 +7,7 @@ goes on from there, whatever was killed.
 
 import os
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
@@ -40,8 +40,8 @@ DECODER_CPUS, SCORER_CPUS = 0.25, 0.75
 def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice: Choice) -> Generator[Song, None, None]:
     """Tags what the folder has no row of yet, by name and version of the model; yields songs as they are finished.
 
-    Songs without usable audio have a row with the reason, and a later run tries them again. Of two rows for one path
-    that in the later part holds.
+    Songs without usable audio have a row with the reason, and a later run tries them again, which adds a row if the
+    outcome is another. Of two rows for one path that in the later part holds.
 
     Args:
         model: its files are sent to the machines of the cluster.
@@ -57,32 +57,40 @@ def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice:
     with locked(folder):
         remove_leftovers(folder)
         known = _known(folder, model.version)
-        names = [name for name in catalogue.names if text_of(name) not in known]
-        yield from (Song(name, is_new=False) for name in catalogue.names if text_of(name) in known)
+        names = [name for name in catalogue.names if known.get(text_of(name)) != ""]
+        yield from (Song(name, is_new=False) for name in catalogue.names if known.get(text_of(name)) == "")
         if names:
             with ray_cluster() as ray:
                 songs = _songs(_scored_windows(ray, model, names, catalogue), names, model)
-                yield from _written(songs, folder, model, choice)
+                yield from _written(songs, known, folder, model, choice)
 
 
-def _known(folder: Path, version: str) -> set[str]:
-    """Paths that have scores of this model, or a flag."""
+def _known(folder: Path, version: str) -> dict[str, str]:
+    """The reason of each path that has a row of this model; empty where there are scores or a flag."""
     try:
-        parts = [pd.read_parquet(part, columns=["path", "model", "reason"]) for part in folder.glob(PARTS)]
+        parts = [pd.read_parquet(part, columns=["path", "model", "reason"]) for part in sorted(folder.glob(PARTS))]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be read ({error}); expected parts that `genre-tagger tag` wrote") from None
-    return {path for part in parts for path in part.path[(part.model == version) & (part.reason == "")]}
+    ours = (part[part.model == version] for part in parts)
+    return {path: reason for part in ours for path, reason in zip(part.path, part.reason, strict=True)}
 
 
-def _written(songs: Iterator[Song], folder: Path, model: ModelFiles, choice: Choice) -> Iterator[Song]:
-    """Songs as they are, on their way put into new parts."""
+def _written(
+    songs: Iterator[Song], known: Mapping[str, str], folder: Path, model: ModelFiles, choice: Choice
+) -> Iterator[Song]:
+    """Songs as they are; on their way, those whose outcome is not known already are put into new parts."""
     tagger = Tagger(None, model.config, model.tags, model.version)  # it scores elsewhere
     for number in count(len(list(folder.glob(PARTS)))):
-        if (first := next(songs, None)) is None:
+        for first in songs:
+            if known.get(text_of(first.path)) != first.reason:
+                break
+            yield first
+        else:
             return
         with Tables(tagger, choice, Outputs(parquet=folder / f"part-{number:05}.parquet")) as part:
             for song in chain([first], islice(songs, SONGS_PER_PART - 1)):
-                part.put(song)
+                if known.get(text_of(song.path)) != song.reason:
+                    part.put(song)
                 yield song
 
 
@@ -142,16 +150,23 @@ class _Arriving:
 
 
 def _songs(batches: Iterable[Rows], names: Sequence[str], model: ModelFiles) -> Iterator[Song]:
-    """Songs as soon as all their windows are there."""
+    """Songs as soon as all their windows are there, each once; at the end those that never were whole."""
     arriving: dict[int, _Arriving] = defaultdict(_Arriving)
+    is_finished = np.zeros(len(names), bool)
     for batch in batches:
         for values in zip(*batch.values(), strict=True):
             row = dict(zip(batch, values, strict=True))
-            song = arriving[row["number"]]
+            number = row["number"]
+            if is_finished[number]:
+                continue
+            song = arriving[number]
             song.probabilities[row["start"]] = row["probabilities"]
             song.last = row if row["windows"] else song.last
             if song.is_whole:
-                yield _song(names[row["number"]], arriving.pop(row["number"]), model)
+                is_finished[number] = True
+                yield _song(names[number], arriving.pop(number), model)
+    for number in np.flatnonzero(~is_finished):
+        yield Song(names[number], reason="its windows did not all arrive")
 
 
 def _song(name: str, arrived: _Arriving, model: ModelFiles) -> Song:

@@ -18,9 +18,10 @@ from genre_tagger.config import Config
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.tagging.catalogue import open_file
 from genre_tagger.tagging.hearing import Heard
+from genre_tagger.tagging.listing import SUFFIXES
 from genre_tagger.tagging.windows import cut_windows
 
-FETCH_BYTES = 1 << 20
+FETCH_BYTES = 16 << 20  # of most songs all: a store is asked once for each
 
 Rows = dict[str, np.ndarray]  # columns of Ray Data
 
@@ -51,17 +52,25 @@ def _rows(number: int, name: str, store: fs.FileSystem | None, config: Config) -
     row = {"number": number, "start": 0, "window": window, "windows": 0}
     row |= {"sha256": "", "seconds": np.nan, "flag": "", "reason": ""}
     known = {"windows": 0}
-    with NamedTemporaryFile(suffix=PurePath(name).suffix) as copy:
-        try:
+    try:
+        with NamedTemporaryFile(suffix=_suffix(name)) as copy:
             known["sha256"] = _fetch(name, store, copy)
             for start, window in _windows(Path(copy.name), config, known):
                 if known["windows"]:
                     yield row
                 row = row | {"start": start, "window": window}
                 known["windows"] += 1
-        except Undecodable as reason:
-            known["reason"] = str(reason)
+    except Undecodable as reason:
+        known["reason"] = str(reason)
+    except OSError as error:  # of the copy
+        known["reason"] = f"cannot be copied to where it is decoded: {_in_words(error)}"
     yield row | known | {"windows": max(known["windows"], 1)}
+
+
+def _suffix(name: str) -> str:
+    """Of a copy, for what is decoded by its suffix; what else stands in a name may not go into another."""
+    suffix = PurePath(name).suffix
+    return suffix if suffix.lower() in SUFFIXES else ""
 
 
 def _windows(file: Path, config: Config, known: dict[str, Any]) -> Iterator[tuple[int, np.ndarray]]:
@@ -86,8 +95,12 @@ def _read(name: str, store: fs.FileSystem | None) -> Iterator[bytes]:
         with open_file(name, store) as file:
             while part := file.read(FETCH_BYTES):
                 yield part
-    except OSError as error:
-        raise Undecodable(f"cannot be read: {(error.strerror or str(error).splitlines()[0]).lower()}") from None
+    except (OSError, ValueError) as error:  # Arrow's for odd names is the latter
+        raise Undecodable(f"cannot be read: {_in_words(error)}") from None
+
+
+def _in_words(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error).splitlines()[0]).lower()
 
 
 class Scorer:

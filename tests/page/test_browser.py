@@ -16,6 +16,7 @@ import requests
 from playwright.sync_api import expect, sync_playwright
 from tiny_tagger import noise, write
 
+from genre_tagger.page import guarding
 from genre_tagger.page.server import UPLOADS, Limits, open_page
 from genre_tagger.tagging.tagger import Tagger
 
@@ -24,6 +25,7 @@ PICTURE = Path(__file__).parents[2] / "docs/images/demo.png"
 MODEL, SONG = (os.environ.get(name) for name in ("DEMO_MODEL", "DEMO_SONG"))
 REFUSAL = ".message:has(b)"
 ONLY_HERE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+expect.set_options(timeout=20_000)  # milliseconds, for the first song on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,8 @@ def lookups():
 @pytest.fixture(scope="module")
 def served(run, lookups):
     """(address, folder of uploads)."""
-    with open_page(run, LOOPBACK, 0, LIMITS) as page:
+    with pytest.MonkeyPatch.context() as patch, open_page(run, LOOPBACK, 0, LIMITS) as page:
+        patch.setattr(guarding, "SWEEP_SECONDS", 0.1)
         thread = threading.Thread(target=page.run)
         thread.start()
         yield page.address, Path(os.environ[UPLOADS])
@@ -221,6 +224,29 @@ def test_the_server_refuses_what_the_page_would(served, run):
     for path in ("docs", "redoc", "gradio_api/docs", "monitoring"):
         assert requests.get(f"{address}/{path}", timeout=10).status_code in (403, 404)
     assert requests.get(f"{api}/info", timeout=10).json()["named_endpoints"] == {}
+
+
+@pytest.mark.parametrize(("megabytes", "status"), [((0.9,) * 6, 413), ((0.4, 0.5), 200), ((0.5, 0.6), 413)])
+def test_a_request_is_no_larger_than_a_file_may_be(served, megabytes, status):
+    """However many files are in it; and what is not asked about goes."""
+    address, uploads = served
+    files = [("files", (f"{n}.wav", bytes([n]) * round(size * 1e6))) for n, size in enumerate(megabytes)]
+    answer = requests.post(f"{address}/gradio_api/upload", files=files, timeout=10)
+    assert answer.status_code == status
+    sent = left(uploads)
+    assert len(sent) == (len(files) if status == 200 else 0)
+    for file in sent:
+        os.utime(file.parent, (0, 0))
+    deadline = time.monotonic() + 10
+    while left(uploads) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left(uploads) == []
+
+
+def test_a_request_says_how_large_it_is(served):
+    chunks = (bytes(100_000) for _ in range(20))
+    answer = requests.post(f"{served[0]}/gradio_api/upload", data=chunks, timeout=10)
+    assert (answer.status_code, answer.text) == (411, "expected a Content-Length")
 
 
 def test_nobody_outside_is_asked(served, lookups):

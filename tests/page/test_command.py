@@ -13,6 +13,12 @@ def in_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
 def test_without_a_model_the_import_is_named(failure):
     line = failure("demo")
     assert line == "demo: found no MODEL and no runs/musicnn; `genre-tagger import musicnn` makes that"
@@ -21,8 +27,6 @@ def test_without_a_model_the_import_is_named(failure):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["nowhere"], "nowhere: found no model in it, expected a run directory"),
-        (["."], "found no model in it, expected a run directory"),
         ([".", "--host", "music.example"], "--host: found 'music.example', expected an address of this machine"),
         ([".", "--host", "192.0.2.1"], "--host 192.0.2.1 --port 7860: found it cannot assign requested address"),
         ([".", "--port", "0"], "Invalid value for '--port'"),
@@ -32,6 +36,11 @@ def test_without_a_model_the_import_is_named(failure):
 )
 def test_mistakes_are_one_line(failure, arguments, expected):
     assert expected in failure("demo", *arguments)
+
+
+@pytest.mark.parametrize(("model", "expected"), [("nowhere", "nowhere: found"), (".", "found")])
+def test_no_model_is_one_line(failure, free_port, model, expected):
+    assert f"{expected} no model in it, expected a run directory" in failure("demo", model, "--port", free_port)
 
 
 def test_a_port_that_is_taken_is_named(failure):

@@ -1,8 +1,11 @@
 """Answers to uploads: numbers, messages, what is left of an upload."""
 
 import html
+import os
 import re
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +122,32 @@ def test_an_upload_is_removed_and_remembered_for_who_sent_the_same(listener, lou
     assert [answer["json"].pop("file") for answer in answers] == ["a.wav", "b.wav"]
     assert answers[0]["json"] == answers[1]["json"]
     assert loudness.windows == 4
+
+
+def test_what_nobody_asks_about_is_forgotten(listener, upload, tmp_path):
+    old, new = (upload(write(tmp_path / f"{seed}.wav", noise(1, seed))) for seed in (1, 2))
+    broken_off = tmp_path / "uploads/tmp1"
+    broken_off.write_bytes(b"half a song")
+    for place in (Path(old).parent, broken_off):
+        os.utime(place, (0, time.time() - 700))
+    listener.forget(600)
+    assert left(tmp_path) == [Path(new)]
+    answer = listener.answer(old, "a.wav")
+    assert "<b>a.wav</b>: waited too long and was removed; send it again" in answer["html"]
+    assert listener.answer(upload(write(tmp_path / "1.wav", noise(1, 1))), "a.wav")["json"]  # which is heard
+
+
+def test_what_is_being_heard_is_not_forgotten(listener, upload, tmp_path, monkeypatch):
+    path = upload(write(tmp_path / "a.wav", noise(1)))
+    os.utime(Path(path).parent, (0, 0))
+    taggram = Tagger.taggram
+
+    def interrupted(self, file):
+        listener.forget(600)
+        return taggram(self, file)
+
+    monkeypatch.setattr(Tagger, "taggram", interrupted)
+    assert listener.answer(path, "a.wav")["json"]
 
 
 def test_a_failure_of_the_model_leaves_no_upload(listener, upload, tmp_path, monkeypatch):

@@ -100,6 +100,7 @@ def test_prefixes_that_cannot_be_tagged(uri, message, tmp_path):
     ("text", "message"),
     [
         ("\n \n", "found nothing in it"),
+        ("/music/a.mp3\0/music/b.mp3\0", "found NUL in it, as of -print0"),
         ("/music/a.mp3\ns3://music/b.mp3\n", "expected paths, or URIs of one bucket"),
         ("s3://rock/a.mp3\ns3://pop/b.mp3\n", "expected paths, or URIs of one bucket"),
     ],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from tiny_tagger import TAGS, noise, write
 from typer.testing import CliRunner
 
 from genre_tagger.cli import app
-from genre_tagger.tagging import ray_runner
-from genre_tagger.tagging.results import text_of
+from genre_tagger.errors import UserError
+from genre_tagger.tagging import ray_cluster, ray_runner
+from genre_tagger.tagging.catalogue import Catalogue
+from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.results import Choice, text_of
 from genre_tagger.tagging.tagger import Tagger
 
 COMMAND_THAT_DIES = """
@@ -126,6 +130,71 @@ def test_a_killed_command_and_a_killed_node_change_no_score(tiny_run, cluster, t
             table.loc[text_of(path), columns].tolist(), tagger.taggram(content).scores, atol=1e-5
         )
     assert table[columns].std().min() > 1e-3
+
+
+def row(number, start, windows=0, reason="", score=0.5):
+    """As a scorer returns it."""
+    scores = np.full(len(TAGS), score, np.float32)
+    facts = {"sha256": f"{number}", "seconds": 1.0, "flag": "", "reason": reason}
+    return {"number": number, "start": start, "windows": windows} | facts | {"probabilities": scores}
+
+
+@pytest.fixture
+def tag(tiny_run, tmp_path, monkeypatch):
+    """Tags three songs on a cluster whose rows are given, as far as they are asked for; returns songs and all parts."""
+    names = ["/music/a.wav", "/music/b.wav", "/music/c.wav"]
+
+    def run(*rows):
+        def scored(ray, model, todo, catalogue):
+            asked = [row | {"number": todo.index(name)} for row in rows if (name := names[row["number"]]) in todo]
+            return [{column: np.array([value]) for column, value in row.items()} for row in asked]
+
+        monkeypatch.setattr(ray_runner, "ray_cluster", nullcontext)
+        monkeypatch.setattr(ray_runner, "_scored_windows", scored)
+        model = ModelFiles.find(tiny_run[0])
+        songs = list(ray_runner.tag_catalogue(model, Catalogue(names), tmp_path / "tags", Choice(top=1)))
+        parts = sorted((tmp_path / "tags").glob("part-*.parquet"))
+        return songs, pd.concat([pd.read_parquet(part) for part in parts])
+
+    return run
+
+
+def test_windows_that_come_again_change_nothing(tag):
+    songs, table = tag(
+        *(row(0, 0, score=0.2), row(0, 1600, windows=2, score=0.4)),
+        *(row(0, 0, score=0.2), row(1, 0, windows=1), row(0, 1600, windows=2, score=0.4)),
+        row(2, 0, windows=1),
+    )
+    assert [(song.path, song.reason) for song in songs] == [(f"/music/{name}.wav", "") for name in "abc"]
+    np.testing.assert_allclose(table["score:rock"], [0.3, 0.5, 0.5], atol=1e-6)
+
+
+def test_songs_that_never_become_whole_are_named(tag):
+    songs, table = tag(row(0, 0, windows=1), row(1, 0), row(1, 3200, windows=3))
+    reasons = ["", "its windows did not all arrive", "its windows did not all arrive"]
+    assert [song.reason for song in songs] == reasons
+    assert table.reason.tolist() == reasons
+
+
+def test_a_broken_song_has_another_row_only_where_its_reason_is_another(tag):
+    outcomes = (["text", "gone"], ["text", "gone"], ["text", "text"], ["text", "gone"], ["", "gone"])
+    lengths = []
+    for b, c in outcomes:
+        songs, table = tag(row(0, 0, 1), row(1, 0, 1, reason=b), row(2, 0, 1, reason=c))
+        assert [song.reason for song in songs if song.path != "/music/a.wav"][-2:] == [b, c]
+        last = table.drop_duplicates("path", keep="last").set_index("path").reason
+        assert last.to_dict() == {"/music/a.wav": "", "/music/b.wav": b, "/music/c.wav": c}
+        lengths.append(len(table))
+    assert lengths == [3, 3, 4, 5, 6]
+
+
+def test_a_cluster_that_fails_is_one_line(monkeypatch):
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setattr(ray_cluster, "_connect", lambda ray: None)
+    with pytest.raises(UserError) as error, ray_cluster.ray_cluster():
+        raise ray.exceptions.RayTaskError("task", "Traceback\n  many lines", MemoryError("no room\nat all"))
+    line = "--runner ray: the cluster failed (MemoryError: no room); the same command goes on from there"
+    assert str(error.value) == line
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """What the machines of a cluster do, without a cluster."""
 
 import hashlib
+import io
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -88,6 +90,56 @@ def test_a_song_that_turns_bad_on_the_way_keeps_its_rows_together(music):
     assert last["reason"] == "NaN or infinity among its samples"
     assert last["windows"] == len(rows["number"]) > 1
     assert len(set(rows["start"].tolist())) == last["windows"]
+
+
+@pytest.mark.parametrize("name", ["a.wav\0b", "a." + "x" * 255])
+def test_odd_names_are_reasons_of_their_songs(music, name):
+    _, rows = rows_of([music / name, music / "window.wav"])
+    assert last_row(rows, 7)["reason"].startswith("cannot be read: ")
+    assert last_row(rows, 8)["reason"] == ""
+
+
+def test_no_room_for_a_copy_is_a_reason_of_its_song(music):
+    """Instead of a full disk, a limit of this process: a kilobyte a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        _, rows = rows_of([music / "window.wav", music / "text.mp3"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert last_row(rows, 7)["reason"] == "cannot be copied to where it is decoded: file too large"
+    assert last_row(rows, 8)["reason"].startswith("cannot be decoded")
+
+
+def test_a_suffix_outlives_the_copy_only_where_it_tells_how_to_decode(music):
+    """A suffix of 250 bytes fits into a name with one letter before it, and not with more."""
+    song = (music / "window.wav").rename(music / f"w.{'x' * 250}")
+    _, rows = rows_of([song])
+    assert rows["reason"].tolist() == [""]
+
+
+class CountingStore:
+    """A store with one file, which notes how many bytes each request got."""
+
+    def __init__(self, content):
+        self.content, self.requests = content, []
+
+    def open_input_stream(self, key):
+        store = self
+
+        class File(io.BytesIO):
+            def read(self, size):
+                part = super().read(size)
+                store.requests += [len(part)] if part else []
+                return part
+
+        return File(self.content)
+
+
+def test_a_song_of_four_minutes_is_one_request():
+    store = CountingStore(bytes(3_840_000))
+    rows_of(["s3://rock/a.wav"], store)
+    assert store.requests == [3_840_000]
 
 
 def test_objects_are_fetched_from_their_store(music, tmp_path):
