@@ -27,7 +27,7 @@ from genre_tagger.tuning.directory import working_in
 from genre_tagger.tuning.search import DataOptions, data_opener
 from genre_tagger.tuning.size import count_flops, count_parameters, inference_graph, inference_ms
 from genre_tagger.tuning.trial import Unfit, counting_kills, memory_faults
-from genre_tagger.workflow import OpenedData, ProgressBar, Say, check_model, train_and_evaluate
+from genre_tagger.workflow import OpenedData, ProgressBar, Say, check_model, check_window, train_and_evaluate
 
 FAILED_NAME = "failed.txt"
 MANY_EPOCHS = 1_000_000  # where minutes are the budget
@@ -140,6 +140,8 @@ def compare(
     with working_in(path):
         opener = data_opener(sources, say, progress)
         opened = {member.preset: opener(member.config) for member in members}
+        for member in members:
+            check_window(opened[member.preset].dataset, member.config)
         costs = _costs(directory, members, opened)
         for member in members:
             _complete(member, members, opened[member.preset], say)

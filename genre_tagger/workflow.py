@@ -121,6 +121,7 @@ def train(
     check_run(run_path, config)
     check_model(config, RunDirectory(run_path))
     opened = open_data(options, config, data, stream=stream, workers=workers, say=say, progress=progress)
+    check_window(opened.dataset, config)
     return train_and_evaluate(run_path, config, opened, say)
 
 
@@ -152,8 +153,7 @@ def open_data(
     """The clips that a configuration is trained on, rendered and prepared as far as they are not; arguments as `train`.
 
     Raises:
-        UserError: a mistake in the options or the table, no usable clip, a window longer than all of them, a full or
-            unwritable disk.
+        UserError: a mistake in the options or the table, no usable clip, a full or unwritable disk.
     """
     check_backend()
     if stream:
@@ -168,7 +168,8 @@ def open_data(
         dataset, rejected, prepared = Dataset.of_manifest(manifest), None, str(manifest.directory.resolve())
         for line in (_describe(manifest), *manifest.notes):
             say(line)
-    _check_window(dataset, config.window.seconds, say)
+    if short := dataset.clips_shorter_than(config.window.seconds):
+        say(f"{short} clips are shorter than the window of {config.window.seconds:g} s: filled with zeros at the end")
     for split in dataset.splits:
         if one_sided := dataset.one_sided_tags(split):
             say(f"without positives or without negatives in {split}, so left out of averages: {', '.join(one_sided)}")
@@ -177,17 +178,15 @@ def open_data(
     return OpenedData(dataset, record, rejected)
 
 
-def _check_window(dataset: Dataset, window_seconds: float, say: Say) -> None:
-    """Says how many clips do not fill the window; raises UserError where none does."""
-    lengths = np.concatenate([clips.seconds for clips in dataset.splits.values()])
-    if (longest := lengths.max()) < window_seconds:
+def check_window(dataset: Dataset, config: Config) -> None:
+    """Raises UserError where no clip fills a window: training would hear little but zeros."""
+    window, longest = config.window.seconds, max(clips.seconds.max() for clips in dataset.splits.values())
+    if longest < window:
         fitting = math.floor(100 * longest) / 100
         raise UserError(
-            f"config key 'window.seconds': found {window_seconds:g}, and the longest clip has {longest:.2f} s; "
-            f"expected a window that some clip fills, as by --set window.seconds={fitting:g}"
+            f"config key 'window.seconds': found {window:g}, and the longest clip has {longest:.2f} s; expected a "
+            f"window that some clip fills, as by --set window.seconds={fitting:g}"
         )
-    if short := int((lengths < window_seconds).sum()):
-        say(f"{short} clips are shorter than the window of {window_seconds:g} s: filled with zeros at the end")
 
 
 def train_run(

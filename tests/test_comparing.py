@@ -173,6 +173,13 @@ def test_no_budget_and_a_directory_of_something_else(work, shared_music_folder, 
     assert not (shared_music_folder / ".lock").exists()
 
 
+def test_a_window_longer_than_the_clips_begins_nothing(work, shared_music_folder, tmp_path, failure):
+    command = arguments(work, shared_music_folder, ("one", "crnn_baseline"), *BUDGET, "--set", "window.seconds=9")
+    line = failure(*command, "--run", tmp_path / "new")
+    assert "'window.seconds': found 9, and the longest clip has 1.5" in line
+    assert not list((tmp_path / "new" / "runs").glob("*"))
+
+
 @pytest.fixture(scope="module")
 def one_tag(tmp_path_factory, shared_music_folder):
     """The folder's table without its second tag."""

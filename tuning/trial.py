@@ -24,7 +24,7 @@ from genre_tagger.training.transfer import check_start
 from genre_tagger.tuning.directory import working_in
 from genre_tagger.tuning.size import count_flops, count_parameters, inference_graph, inference_ms
 from genre_tagger.tuning.space import config_with
-from genre_tagger.workflow import OpenedData, train_run
+from genre_tagger.workflow import OpenedData, check_window, train_run
 
 OUTCOME_NAME, KILLS_NAME = "trial.json", "kills.json"
 OBJECTIVES = {"val_auc": "val_roc_auc", "val_pr_auc": "val_pr_auc"}  # the column of a run's history
@@ -135,6 +135,8 @@ class TrialRunner:
             config = config_with(self.base, facts["values"])
         facts["epochs"] = config.training.epochs
         opened = self.open_data(config)
+        with _refusals():
+            check_window(opened.dataset, config)
         create_run(path, config, opened.record, opened.dataset.tags, device_names())
         with memory_faults():
             self._measure(config, len(opened.dataset.tags), facts)

@@ -68,6 +68,10 @@ class Dataset:
         }
         return replace(self, tags=tags, splits=splits)
 
+    def clips_shorter_than(self, seconds: float) -> int:
+        """How many clips of all splits do not fill a window of that length."""
+        return sum(int((clips.seconds < seconds).sum()) for clips in self.splits.values())
+
     def one_sided_tags(self, split: str) -> list[str]:
         """Tags without positives or without negatives in a split."""
         return [tag for tag, both in zip(self.tags, self.splits[split].two_sided, strict=True) if not both]

@@ -98,6 +98,7 @@ def test_a_model_over_the_limits_fails(runner, tmp_path, limits, reason):
         ({"model.cnn.pools": [[2, 2], [2, 2]]}, "as many pools and dropouts as kernels"),
         ({"window.hop_seconds": 9.0}, "hop_seconds between"),
         ({"model.cnn": "none"}, "expected a branch"),
+        ({"window.seconds": 60.0, "window.hop_seconds": 60.0}, "the longest clip has"),
         ({"training.learning_rate": 1e38}, "no finite number|loss is nan|loss is inf"),
     ],
 )
