@@ -90,11 +90,11 @@ def _started_from(init: Mapping[str, Any]) -> str:
 
 def _data(data: Mapping[str, Any], licence: str | None) -> str:
     source = {name: value for name, value in data["source"].items() if value is not None}
-    is_demo = source["source"] == "demo"
+    kind = source.pop("source")
     return _items(
-        f"source: {', '.join(f'{name} {value}' for name, value in source.items())}",
+        f"source: {', '.join([kind, *(f'{name} {value}' for name, value in source.items())])}",
         f"hash: {data['hash']}",
-        f"licence of the audio: {licence or (DEMO_LICENCE if is_demo else NO_LICENCE)}",
+        f"licence of the audio: {licence or (DEMO_LICENCE if kind == 'demo' else NO_LICENCE)}",
     )
 
 

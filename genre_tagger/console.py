@@ -362,7 +362,9 @@ def _print_song(song: "Song", chosen: Mapping[str, float]) -> None:
 
 def _facts(song: "Song") -> dict[str, Any]:
     """What is known of a file beside its tags; without a model here nobody needs its digest or measures its length."""
-    facts = {"file": str(song.path), "flag": song.flag}
+    from genre_tagger.tagging.results import text_of
+
+    facts = {"file": text_of(song.path), "flag": song.flag}
     return facts | {"sha256": song.sha256, "seconds": round(song.seconds, 3)} if song.sha256 else facts
 
 

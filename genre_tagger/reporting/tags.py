@@ -35,7 +35,7 @@ def _threshold_line(thresholds: Thresholds) -> str:
         return f"Every tag has the threshold {thresholds.all_tags:g}, as no validation clips could choose one."
     shared = ", ".join(thresholds.from_all_tags)
     return f"Thresholds are chosen for {thresholds.objective} on the {thresholds.split} clips" + (
-        f"; with too few of them, so with that of all tags together: {shared}." if shared else "."
+        f"; these have too few for one of their own and share that of all tags: {shared}." if shared else "."
     )
 
 

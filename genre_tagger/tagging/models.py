@@ -55,9 +55,11 @@ class ModelFiles:
             run, config = open_run(path)
             return cls(path, config, read_tags(run.tags), _digest([run.config, run.tags, run.model]), False)
         if (version := latest_version(path)) is None:
+            below = next((folder for folder in sorted(path.glob("*/")) if latest_version(folder)), None)
+            meant = f"; did you mean {below}?" if below else ""
             raise UserError(
                 f"{path}: found no model in it, expected a run directory (with config.yaml), an exported version (with "
-                f"{SAVED_MODEL_NAME}) or a folder of versions (1, 2, ...)"
+                f"{SAVED_MODEL_NAME}) or a folder of versions (1, 2, ...){meant}"
             )
         path = version
         assets = path / "assets"

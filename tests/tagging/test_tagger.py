@@ -117,3 +117,7 @@ def test_the_version_is_that_of_the_content(tiny_run, tmp_path):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"found no model in it, expected a run directory .* or a folder of versions"):
         Tagger.of_model(tmp_path)
+    (tmp_path / "models/tagger/1").mkdir(parents=True)
+    (tmp_path / "models/tagger/1/saved_model.pb").touch()
+    with pytest.raises(UserError, match=r"did you mean \S+/models/tagger\?$"):
+        Tagger.of_model(tmp_path / "models")
