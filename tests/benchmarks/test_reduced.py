@@ -1,8 +1,8 @@
 """Presets at a size that two cores bear: what is divided, what keeps its share, what is left alone."""
 
 import pytest
-from benchmarks.reduced import reduced
 
+from benchmarks.reduced import reduced
 from genre_tagger.config import load_config, parse_config, preset_names
 
 
