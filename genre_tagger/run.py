@@ -149,11 +149,12 @@ def check_run(path: Path, config: Config) -> None:
     """Refuses what `create_run` would refuse, before hours of preparing, but for the data.
 
     Raises:
-        UserError: the directory holds a run of another configuration or something else, or cannot be written.
+        UserError: the directory holds imported weights, a run of another configuration or something else, or cannot be
+            written.
     """
     run = RunDirectory(path)
     if run.config.exists():
-        _check_same_config(run, config)
+        _check_goes_on(run, config)
     else:
         _check_no_foreign_files(run)
     with storage_errors(path):
@@ -179,7 +180,7 @@ def create_run(
     """
     run = RunDirectory(path)
     if run.config.exists():
-        _check_same_config(run, config)
+        _check_goes_on(run, config)
         _check_same_data(run, data)
         return run
     with storage_errors(path):
@@ -209,7 +210,9 @@ def _check_no_foreign_files(run: RunDirectory) -> None:
         )
 
 
-def _check_same_config(run: RunDirectory, config: Config) -> None:
+def _check_goes_on(run: RunDirectory, config: Config) -> None:
+    if read_data(run).get("origin"):
+        raise UserError(f"{run.path}: holds imported weights, which training would overwrite; expected another --run")
     there, wanted = flat(read_config(run).model_dump()), flat(config.model_dump())
     for key in wanted.keys() | there.keys():
         if there.get(key) != wanted.get(key):
@@ -221,8 +224,6 @@ def _check_same_config(run: RunDirectory, config: Config) -> None:
 
 def _check_same_data(run: RunDirectory, data: dict[str, Any]) -> None:
     there = read_data(run)
-    if there.get("origin"):
-        raise UserError(f"{run.path}: holds imported weights, which training would overwrite; expected another --run")
     if (there.get("hash"), there.get("stream")) != (data["hash"], data.get("stream")):
         raise UserError(
             f"{run.path}: holds a run on other data, or one that read it another way (--stream); expected the same to "

@@ -69,7 +69,7 @@ def test_the_signature_taggram_agrees(signatures, song, taggram):
 
 
 def test_a_server_with_its_model_here_gives_all_of_it(serving, exported, song, taggram, tmp_path):
-    outputs = {f"--{name}": tmp_path / name for name in ("csv", "parquet", "embeddings", "taggram")}
+    outputs = {f"--{name}": tmp_path / f"{name}.png" for name in ("csv", "parquet", "embeddings", "taggram")}
     options = [part for option in outputs.items() for part in option]
     result = tag("--server", serving.address, exported, song, "--json", "--top", 7, *options)
     assert result.exit_code == 0, result.output
