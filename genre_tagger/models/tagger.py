@@ -16,8 +16,14 @@ from genre_tagger.models.musicnn import musicnn
 from genre_tagger.models.short_chunk import short_chunk_branch
 from genre_tagger.models.wavenet import cascade, wavenet
 
-# Sections of the configuration, each with an output_width.
-BRANCHES = ("wavenet", "cnn", "crnn", "short_chunk", "musicnn")
+# Sections of the configuration, each with an output_width, and what builds them of log-mel, section and momentum.
+BRANCHES = {
+    "wavenet": wavenet,
+    "cnn": cnn_branch,
+    "crnn": crnn_branch,
+    "short_chunk": short_chunk_branch,
+    "musicnn": musicnn,
+}
 OUTPUT_NAME = "probabilities"
 
 
@@ -57,19 +63,17 @@ def frontend_layer(config: Config) -> LogMelSpectrogram:
 
 
 def _branches(log_mel, model: ModelConfig) -> list:
-    branches = []
-    if model.wavenet is not None:
-        x = log_mel if model.cascade is None else cascade(log_mel, model.cascade, model.batch_norm_momentum)
-        branches.append(wavenet(x, model.wavenet, model.batch_norm_momentum))
-    if model.cnn is not None:
-        branches.append(cnn_branch(log_mel, model.cnn, model.batch_norm_momentum))
-    if model.crnn is not None:
-        branches.append(crnn_branch(log_mel, model.crnn, model.batch_norm_momentum))
-    if model.short_chunk is not None:
-        branches.append(short_chunk_branch(log_mel, model.short_chunk, model.batch_norm_momentum))
-    if model.musicnn is not None:
-        branches.append(musicnn(log_mel, model.musicnn, model.batch_norm_momentum))
-    return branches
+    """The output of each branch in the configuration; WaveNet's input is the cascade's output where there is one."""
+    momentum, outputs = model.batch_norm_momentum, []
+    for name, section in _sections(model).items():
+        is_behind_cascade = name == "wavenet" and model.cascade is not None
+        x = cascade(log_mel, model.cascade, momentum) if is_behind_cascade else log_mel
+        outputs.append(BRANCHES[name](x, section, momentum))
+    return outputs
+
+
+def _sections(model: ModelConfig) -> dict:
+    return {name: section for name in BRANCHES if (section := getattr(model, name)) is not None}
 
 
 def _merge(branches: list, model: ModelConfig):
@@ -100,7 +104,7 @@ def _check(config: Config) -> None:
             f"config key 'window.seconds': {config.window.seconds} s is {config.window_samples} samples, "
             f"expected at least n_fft = {config.frontend.n_fft}"
         )
-    widths = {name: branch.output_width for name in BRANCHES if (branch := getattr(model, name)) is not None}
+    widths = {name: section.output_width for name, section in _sections(model).items()}
     if not widths:
         raise UserError(f"config key 'model': expected a branch ({', '.join(BRANCHES)}), found none")
     if model.merge == "add" and len(set(widths.values())) > 1:
