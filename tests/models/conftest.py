@@ -76,9 +76,12 @@ def count_cnn(cnn):
 
 
 def count_cascade(config):
-    width, kernel = config.model.cascade.width, config.model.cascade.kernel_size
+    cascade = config.model.cascade
+    width, kernel = cascade.width, cascade.kernel_size
     ends = convolution(1, config.frames, width, norm=False) + convolution(1, width, config.frames, norm=False)
-    return ends + 6 * convolution(kernel, width, width) + convolution(1, width, width)
+    firsts = 3 * convolution(kernel, width, width, norm=cascade.first_batch_norm)
+    seconds = 3 * convolution(kernel, width, width)
+    return ends + firsts + seconds + convolution(1, width, width, norm=cascade.mix_batch_norm)
 
 
 def count_bands_after_cascade(config):
@@ -97,7 +100,9 @@ def count_wavenet(config):
     count = net.dilation_depth * net.blocks
     total = convolution(kernel, count_bands_after_cascade(config), residual, bias=False, norm=False)
     total += count * layer + (count - 1) * back
-    return total + convolution(1, skip, skip) + convolution(1, skip, net.output_width, norm=False)
+    return (
+        total + convolution(1, skip, skip, norm=net.mix_batch_norm) + convolution(1, skip, net.output_width, norm=False)
+    )
 
 
 def count_head(config, tags):

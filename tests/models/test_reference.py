@@ -39,19 +39,23 @@ def plain_cnn(log_mel, cnn):
         x = layers.Conv2D(kernels, cnn.kernel_size, padding="same", name=f"{name}.conv")(x)
         x = layers.Activation(cnn.activation)(plain_norm(name)(x))
         x = layers.MaxPooling2D(pool)(x)
+        x = layers.Dropout(cnn.dropouts[number - 1])(x)
     x = layers.Conv2D(cnn.output_width, cnn.kernel_size, padding="same", name="cnn_output_conv.conv")(x)
-    return layers.GlobalMaxPooling2D()(plain_norm("cnn_output_conv")(x))
+    x = layers.Activation(cnn.output_activation)(plain_norm("cnn_output_conv")(x))
+    return layers.Dropout(cnn.output_dropout)(layers.GlobalMaxPooling2D()(x))
 
 
-def plain_cascade(log_mel, width, size):
-    frames = log_mel.shape[1]
+def plain_cascade(log_mel, cascade):
+    frames, width, size = log_mel.shape[1], cascade.width, cascade.kernel_size
+    first = {"norm": True, "activation": "relu"} if cascade.first_batch_norm else {"norm": False}
     x = layers.Permute((2, 1))(log_mel)
     x = plain_conv1d(x, width, 1, "cascade_input", norm=False)
     for pair, second_padding in enumerate(("valid", "valid", "same"), start=1):
-        x = plain_conv1d(x, width, size, f"cascade_pair{pair}_conv1", activation="relu")
+        x = plain_conv1d(x, width, size, f"cascade_pair{pair}_conv1", **first)
         x = plain_conv1d(x, width, size, f"cascade_pair{pair}_conv2", activation="elu", padding=second_padding)
+        x = layers.Dropout(cascade.dropout)(x)
         x = layers.MaxPooling1D(2)(x)
-    x = plain_conv1d(x, width, 1, "cascade_mix", activation="elu")
+    x = plain_conv1d(x, width, 1, "cascade_mix", norm=cascade.mix_batch_norm, activation="elu")
     x = plain_conv1d(x, frames, 1, "cascade_output", norm=False)
     return layers.Permute((2, 1))(x)
 
@@ -67,12 +71,13 @@ def plain_wavenet(x, net):
             filtered = plain_conv1d(x, *sizes, f"{name}.filter", activation="tanh", **causal, **dilation)
             gate = plain_conv1d(x, *sizes, f"{name}.gate", activation=net.gate, **causal, **dilation)
             gated = layers.Multiply()([filtered, gate])
+            gated = layers.Dropout(net.dropout, name=f"{name}.dropout")(gated)
             skips.append(plain_conv1d(gated, net.skip_channels, 1, f"{name}.skip", use_bias=False))
             if (block, layer) != (net.blocks, net.dilation_depth):
                 residual = plain_conv1d(gated, net.residual_channels, 1, f"{name}_residual", use_bias=False)
                 x = layers.Add()([x, residual])
     x = layers.Activation("elu")(layers.Add()(skips))
-    x = plain_conv1d(x, net.skip_channels, 1, "wavenet_mix", activation="elu")
+    x = plain_conv1d(x, net.skip_channels, 1, "wavenet_mix", norm=net.mix_batch_norm, activation="elu")
     x = plain_conv1d(x, net.output_width, 1, "wavenet_output", norm=False)
     return x[:, -1]
 
@@ -81,13 +86,16 @@ def plain_tagger(config, tags):
     model = config.model
     waveform = keras.Input((config.window_samples,))
     log_mel = LogMelSpectrogram(n_mels=config.frontend.n_mels)(waveform)
-    series = log_mel
-    if model.cascade is not None:
-        series = plain_cascade(log_mel, model.cascade.width, model.cascade.kernel_size)
-    branches = [plain_wavenet(series, model.wavenet), plain_cnn(log_mel, model.cnn)]
-    x = layers.Concatenate()(branches) if model.merge == "concat" else layers.Add()(branches)
+    branches = []
+    if model.wavenet is not None:
+        series = log_mel if model.cascade is None else plain_cascade(log_mel, model.cascade)
+        branches.append(plain_wavenet(series, model.wavenet))
+    branches.append(plain_cnn(log_mel, model.cnn))
+    merge = layers.Concatenate() if model.merge == "concat" else layers.Add()
+    x = merge(branches) if len(branches) > 1 else branches[0]
     for number, width in enumerate(model.head.widths, start=1):
-        x = layers.Dense(width, activation="relu", name=f"head_dense{number}.conv")(x)
+        x = layers.Dense(width, activation=model.head.activation, name=f"head_dense{number}.conv")(x)
+        x = layers.Dropout(model.head.dropout)(x)
     return keras.Model(waveform, layers.Dense(tags, activation="sigmoid", name="probabilities.conv")(x))
 
 
@@ -123,6 +131,16 @@ def copy_weights(model, plain):
             assign(found[f"{layer.name}.conv"], layer.kernel, layer.bias, found.get(f"{layer.name}.norm"), norm)
 
 
+FIRST_VERSION = {
+    "cnn__activation": "elu",
+    "cnn__output_activation": "elu",
+    "cascade__first_batch_norm": False,
+    "cascade__mix_batch_norm": False,
+    "wavenet__mix_batch_norm": False,
+    "head__widths": [12],
+    "head__activation": "elu",
+}
+CNN_ALONE = {"wavenet": "none", "cascade": "none", "cnn__output_activation": "relu", "head__widths": []}
 PLAIN_CASES = {
     "concat": {},
     "add, elu, other kernels": {
@@ -135,6 +153,9 @@ PLAIN_CASES = {
         "wavenet__output_width": 7,
     },
     "no cascade": {"cascade": "none"},
+    "first version": FIRST_VERSION,
+    "second version": {"cnn__activation": "elu", "cascade__first_batch_norm": False},
+    "cnn alone": CNN_ALONE,
 }
 
 
@@ -157,6 +178,37 @@ def test_equals_the_plain_tagger(changes, tiny_config, noise, randomise, count_b
     after = probabilities(plain, waveform)
     assert np.abs(after - before).max() > 1e-2
     np.testing.assert_allclose(probabilities(model, waveform), after, atol=2e-3)
+
+
+PLAIN_DROPOUTS = {
+    "first version": FIRST_VERSION
+    | {"cnn__dropouts": [0.3, 0.3, 0.3, 0.4], "cascade__dropout": 0.3, "wavenet__dropout": 0.3, "head__dropout": 0.5},
+    "third version": {"head__dropout": 0.3},
+    "cnn alone": CNN_ALONE | {"cnn__dropouts": [0.5, 0.4, 0.5, 0.4], "cnn__output_dropout": 0.5},
+}
+
+
+@pytest.mark.parametrize("changes", PLAIN_DROPOUTS.values(), ids=PLAIN_DROPOUTS)
+def test_drops_where_the_plain_tagger_does(changes, tiny_config, noise, randomise, monkeypatch):
+    """With masks that depend on shape and rate alone, a dropout in another place or of another rate shows."""
+    monkeypatch.setattr(layers.Dropout, "call", drop_fixed)
+    config = tiny_config(**changes)
+    model, plain = build_tagger(config, TAGS), plain_tagger(config, TAGS)
+    randomise(model)
+    copy_weights(model, plain)
+    waveform = noise(config)
+    expected = np.asarray(plain(waveform, training=True))
+    assert np.abs(expected - probabilities(plain, waveform)).max() > 1e-2
+    np.testing.assert_allclose(np.asarray(model(waveform, training=True)), expected, atol=1e-4)
+
+
+def drop_fixed(layer, x, training=False):
+    if not training or not layer.rate:
+        return x
+    # The WaveNet computes fewer frames than the plain one: its masks are of channels.
+    shape = x.shape[-1:] if layer.name.startswith("wavenet") else x.shape[1:]
+    kept = np.random.default_rng(list(shape)).uniform(size=shape) >= layer.rate
+    return x * kept.astype("float32") / (1 - layer.rate)
 
 
 def train_some(model, waveforms):
