@@ -251,7 +251,6 @@ def _complete(member: Member, members: Sequence[Member], opened: OpenedData, say
             write_text(member.failed, str(failure))
         say(f"{member.preset}, seed {member.seed} failed: {failure}")
     except BudgetError as error:
-        shutil.rmtree(member.run.path)  # nothing was trained, and it would stand in the way of more minutes
         raise UserError(f"--minutes: too few for one epoch of {member.preset!r}: {error}") from error
 
 

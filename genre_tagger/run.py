@@ -157,10 +157,13 @@ def check_run(path: Path, config: Config) -> None:
         _check_goes_on(run, config)
     else:
         _check_no_foreign_files(run)
+    is_new = not path.exists()
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path):
             pass
+        if is_new:
+            path.rmdir()  # until there is something to put into it
 
 
 def create_run(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from genre_tagger.evaluation.robustness.measure import measure_robustness
 from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
 from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data, write_text
+from genre_tagger.training.callbacks import BudgetError
 from genre_tagger.training.fit import device_names, fit
 from genre_tagger.training.transfer import check_start, origin_of
 
@@ -195,7 +197,7 @@ def train_run(
     """Trains into a run directory, from wherever it stands; returns it with the history, one row an epoch.
 
     Raises:
-        UserError: whatever the user can mend; DivergedError among them.
+        UserError: whatever the user can mend; DivergedError and BudgetError among them.
     """
     if not opened.dataset.splits["valid"].two_sided.any():
         raise UserError(
@@ -211,7 +213,11 @@ def train_run(
         if opened.rejected is not None:
             with replacing(run_path / "rejected.csv") as path:
                 opened.rejected.to_csv(path, index=False)
-        return run, fit(run, config, opened.dataset, say)
+        try:
+            return run, fit(run, config, opened.dataset, say)
+        except BudgetError:
+            shutil.rmtree(run.path)  # nothing was trained, and it would stand in the way of more minutes
+            raise
 
 
 def evaluate(

@@ -96,7 +96,15 @@ def test_a_window_longer_than_every_clip_is_refused(trained, shared_music_folder
     assert 1.5 <= longest < 1.6  # b2.mp3, with the encoder's padding
     suggested = float(re.search(r"--set window.seconds=(\S+)$", line)[1])
     assert longest - 0.01 <= suggested <= longest
-    assert not any((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
+
+
+def test_minutes_too_few_for_an_epoch_leave_nothing(trained, shared_music_folder, tmp_path, failure):
+    places = ["--run", tmp_path / "run", "--data", trained[0].parent / "data"]
+    few = ["--set", "training.minutes=0.00001"]
+    line = failure("train", "folder", "--root", shared_music_folder, *OVERRIDES, *few, *places)
+    assert re.search(r"training\.minutes is 1e-05, and its first epoch alone took \S+ s; expected more than", line)
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_leaves_a_whole_run_directory(trained):

@@ -18,7 +18,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.files import storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import create_run, write_text
-from genre_tagger.training.callbacks import DivergedError, best_epoch
+from genre_tagger.training.callbacks import BudgetError, DivergedError, best_epoch
 from genre_tagger.training.fit import device_names
 from genre_tagger.training.transfer import check_start
 from genre_tagger.tuning.directory import working_in
@@ -164,7 +164,7 @@ class TrialRunner:
     def _history(self, place: Path, config: Config, opened: OpenedData) -> list[dict[str, Any]]:
         try:
             return train_run(place, config, opened, self.say)[1]
-        except DivergedError as error:
+        except (BudgetError, DivergedError) as error:
             raise Unfit(str(error)) from error
 
 

@@ -87,8 +87,8 @@ def pair_table(models: Mapping[str, Replicated]) -> pd.DataFrame:
     `difference` is the first's area minus the second's, averaged over the seeds that both have, with its paired 95 %
     interval `low` to `high`. `smallest` is half that interval's width: these clips would not show a smaller
     difference, as its interval would hold 0. `least_seed` and `most_seed` are the lowest and highest difference of a
-    single seed. The verdict is on the claim that the first is better: `confirmed` where the interval lies above 0,
-    `refuted` where it lies below, else `inconclusive`.
+    single seed. The verdict is on the claim that the first is better: `confirmed` where the interval and every seed lie
+    above 0, `refuted` where they lie below, else `inconclusive`.
     """
     rows = [
         {"preset": first, "against": second, **row}
@@ -119,14 +119,17 @@ def differences(first: Replicated, second: Replicated) -> Iterator[dict]:
             "smallest": (high - low) / 2,
             "least_seed": by_seed[:, index].min(),
             "most_seed": by_seed[:, index].max(),
-            "verdict": verdict(low, high),
+            "verdict": verdict(low, high, by_seed[:, index]),
         }
 
 
-def verdict(low: float, high: float) -> str:
-    """What an interval of a difference says of the claim that it is above 0; nothing, if no draw made a difference."""
+def verdict(low: float, high: float, by_seed: Sequence[float]) -> str:
+    """What a difference's interval over groups and its values by seed say of the claim that it is above 0.
+
+    Nothing, where single seeds contradict the interval, which is blind to them, or where no draw made a difference.
+    """
     if not low < high:
         return INCONCLUSIVE
-    if low > 0:
+    if low > 0 and min(by_seed) > 0:
         return CONFIRMED
-    return REFUTED if high < 0 else INCONCLUSIVE
+    return REFUTED if high < 0 and max(by_seed) < 0 else INCONCLUSIVE

@@ -98,15 +98,17 @@ def test_order_of_clips_does_not_matter_but_other_clips_are_refused(predictions)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "expected"),
+    ("low", "high", "by_seed", "expected"),
     [
-        (0.01, 0.02, "confirmed"),
-        (-0.02, -0.01, "refuted"),
-        (-0.01, 0.02, "inconclusive"),
-        (0, 0.1, "inconclusive"),
-        (0.5, 0.5, "inconclusive"),  # of two groups every draw that is defined may be the same
-        (np.nan, np.nan, "inconclusive"),
+        (0.01, 0.02, [0.001, 0.02], "confirmed"),
+        (-0.02, -0.01, [-0.03, -0.01], "refuted"),
+        (-0.01, 0.02, [0.01, 0.02], "inconclusive"),
+        (0, 0.1, [0.1, 0.1], "inconclusive"),
+        (0.01, 0.02, [-0.001, 0.03], "inconclusive"),  # one seed says the opposite
+        (-0.02, -0.01, [-0.03, 0.001], "inconclusive"),
+        (0.5, 0.5, [0.5], "inconclusive"),  # of two groups every draw that is defined may be the same
+        (np.nan, np.nan, [0.1], "inconclusive"),
     ],
 )
-def test_verdicts(low, high, expected):
-    assert verdict(low, high) == expected
+def test_verdicts(low, high, by_seed, expected):
+    assert verdict(low, high, by_seed) == expected
