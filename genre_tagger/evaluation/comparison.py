@@ -81,7 +81,7 @@ def comparison_table(
     the training time until the first epoch with a validation ROC-AUC of `reach`, where every seed has one (`reached`
     counts them), and `reach_ratio` that of the preset over that of `crnn_baseline`.
     """
-    published = read_published()
+    published = read_published(protocol)
     rows = [{"preset": FLOOR, **figures(floor)}]
     for name, runs in presets.items():
         rows.append({"preset": name, **_row(runs, reach), **published.get(name, {})})
@@ -94,11 +94,16 @@ def comparison_table(
     return table.assign(protocol=protocol) if protocol else table
 
 
-def read_published() -> dict[str, dict[str, Any]]:
-    """The published protocol, areas in percent and training seconds, by preset; what nobody published is NaN."""
+def read_published(protocol: str | None = None) -> dict[str, dict[str, Any]]:
+    """The published protocol, areas in percent and training seconds, by preset; what nobody published is NaN.
+
+    Of a preset that was published on several protocols, the figures on the given one, else those that come first.
+    """
     file = resources.files("genre_tagger.presets") / "published.tsv"
     with file.open(encoding="utf-8") as text:
-        table = pd.read_csv(text, sep="\t", index_col="preset")
+        table = pd.read_csv(text, sep="\t")
+    table = table.sort_values("protocol", key=lambda names: names != protocol, kind="stable")
+    table = table.drop_duplicates("preset").set_index("preset")
     return table[list(PUBLISHED_COLUMNS)].add_prefix("published_").to_dict("index")
 
 
