@@ -14,6 +14,7 @@ import soxr
 
 from genre_tagger.data import ffmpeg
 from genre_tagger.data.archive import Damaged, PackedFile
+from genre_tagger.data.libsndfile import SndfileSound
 
 PCM16_SCALE = 32768  # libsndfile's own, so that a 16-bit file at the model's rate keeps its exact samples
 SILENT_PEAK = 0.5 / PCM16_SCALE  # of a clip without any sound: its 16-bit samples are all 0
@@ -24,14 +25,7 @@ MIN_SOURCE_RATE = 1000  # a broken header of 1 Hz would resample a small file to
 BLOCK_FRAMES = 1 << 16  # small buffers are reused, larger ones cost page faults; and whole songs stay out of memory
 
 # libsndfile calls a broken MP3 "not a regular file", and gives no cause for what it may not open.
-_REASONS = {2: "the file cannot be opened", 7: "no audio found in it"}
-
-
-class _Sequential(soundfile.SoundFile):
-    """Is only ever read on: soundfile else seeks after each block, which MP3 decoding answers with stray messages."""
-
-    def seekable(self) -> bool:
-        return False
+_REASONS = {2: "the file cannot be opened or read", 7: "no audio found in it"}
 
 
 class Undecodable(Exception):  # noqa: N818, names a state of the file that callers handle, not a fault
@@ -63,7 +57,8 @@ def decode(
 
     AAC and M4A, which it does not read, go through ffmpeg where that is installed.
 
-    A file cut short yields the part that can be decoded, if its format allows that.
+    A file cut short yields the part that can be decoded, if its format allows that. What lies behind the last sample
+    (zeros, a tag, HTML) does not count, nor what is no frame in the midst of an MP3, as players have it too.
 
     Args:
         path: the audio file.
@@ -133,7 +128,7 @@ def decode_into(slot: Path, path: Path | PackedFile, sample_rate: int, min_secon
 
 
 @contextmanager
-def opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile | ffmpeg.FfmpegSound]:
+def opened(path: Path | PackedFile) -> Iterator[SndfileSound | ffmpeg.FfmpegSound]:
     """Opens an audio file to be read on from its start; raises Undecodable where that cannot be."""
     _refuse_unreadable(path)
     try:
@@ -146,12 +141,12 @@ def opened(path: Path | PackedFile) -> Iterator[soundfile.SoundFile | ffmpeg.Ffm
         raise Undecodable(f"cannot be decoded: {reason}") from None
 
 
-def _open(path: Path | PackedFile) -> soundfile.SoundFile | ffmpeg.FfmpegSound:
+def _open(path: Path | PackedFile) -> SndfileSound | ffmpeg.FfmpegSound:
     if isinstance(path, PackedFile):
-        return _Sequential(io.BytesIO(path.read()))
+        return SndfileSound(io.BytesIO(path.read()))
     if path.suffix.lower() in ffmpeg.SUFFIXES:
         return ffmpeg.FfmpegSound(path)
-    return _Sequential(os.fsencode(path))  # soundfile refuses names that are no UTF-8, but not as the disk's bytes
+    return SndfileSound(os.fsencode(path))  # soundfile refuses names that are no UTF-8, but not as the disk's bytes
 
 
 def _refuse_unreadable(path: Path | PackedFile) -> None:
@@ -183,7 +178,7 @@ def _bounded(blocks: Iterator[np.ndarray], sample_rate: int, max_seconds: float)
         yield block
 
 
-def _resampled(file: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarray]:
+def _resampled(file: SndfileSound, sample_rate: int) -> Iterator[np.ndarray]:
     if file.samplerate < MIN_SOURCE_RATE:
         raise Undecodable(f"its sample rate is {file.samplerate} Hz, expected at least {MIN_SOURCE_RATE}")
     if file.samplerate == sample_rate:
@@ -195,7 +190,7 @@ def _resampled(file: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarr
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def _mono_blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _mono_blocks(file: SndfileSound) -> Iterator[np.ndarray]:
     while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
         # A mean over the short axis takes 30 times as long.
         yield sum(block.T) / file.channels

@@ -33,6 +33,7 @@ FORMATS = (
     ("MP3", "MPEG_LAYER_III"),
 )
 OTHER_FORMAT = -1
+ROUNDED_SAMPLES = 2  # by which two resamplers may differ in length
 
 OnProgress = Callable[[int, int], None]
 
@@ -49,8 +50,8 @@ class Probe:
 class StreamReader:
     """A `ClipReader` of audio files: tensorflow-io decodes and resamples in the graph.
 
-    What it refuses (an MP3 with something behind its last frame, say) goes through soundfile and soxr instead, and so
-    does everything where it cannot be installed (Python 3.13 and later).
+    What it refuses or cuts short (the last frames of an MP3 with something behind them, say) goes through soundfile and
+    soxr instead, and so does everything where it cannot be installed (Python 3.13 and later).
     """
 
     def __init__(self, clips: Sequence[Clip], probes: Sequence[Probe], sample_rate: int):
@@ -59,6 +60,7 @@ class StreamReader:
         self._paths = tf.constant([str(clip.path) for clip in clips])
         self._formats = tf.constant([probe.format for probe in probes], tf.int32)
         self._rates = tf.constant([probe.rate for probe in probes], tf.int64)
+        self._samples = tf.constant([round(probe.seconds * sample_rate) for probe in probes], tf.int32)
         self._labels = tf.constant(np.stack([clip.labels for clip in clips]), tf.float32)
 
     def entries(self, seed: tf.Tensor | None = None) -> tf.data.Dataset:
@@ -80,8 +82,11 @@ class StreamReader:
         clip = entry.map(self._by_soundfile)
         if HAS_TENSORFLOW_IO:
             known = entry.filter(lambda number: self._formats[number] != OTHER_FORMAT)
-            clip = known.map(self._by_tensorflow_io).ignore_errors().concatenate(clip).take(1)
+            clip = known.map(self._by_tensorflow_io).filter(self._is_whole).ignore_errors().concatenate(clip).take(1)
         return clip
+
+    def _is_whole(self, waveform, _labels, number):
+        return tf.size(waveform) >= self._samples[number] - ROUNDED_SAMPLES
 
     def _by_tensorflow_io(self, number):
         waveform = decode_in_graph(self._paths[number], self._formats[number], self._rates[number], self._sample_rate)

@@ -87,8 +87,12 @@ def test_files_that_cannot_be_used_are_listed_as_by_preparing(music_folder, tmp_
 
 
 def test_what_tensorflow_io_refuses_is_decoded_by_soundfile(music_folder):
-    """A WAV cut short, an MP3 with foreign bytes at its end, 32-bit PCM: prepared, they would be used."""
+    """A WAV cut short, MP3s with foreign bytes or zeros at their end, 32-bit PCM: prepared, they would be used."""
     halve(music_folder / "a1.wav")
+    with (music_folder / "f1.mp3").open("r+b") as file:
+        content = file.read()
+        file.seek(0)
+        file.write(content[content.index(content[:2], 4) :] + bytes(5000))  # its first frame told how many there are
     with (music_folder / "b2.mp3").open("ab") as file:
         file.write(b"no frame of an MP3" * 50)
     soundfile.write(music_folder / "d2.wav", np.full(48_000, 0.1), 48_000, subtype="PCM_32")
@@ -100,7 +104,7 @@ def test_what_tensorflow_io_refuses_is_decoded_by_soundfile(music_folder):
     for clips in dataset.splits.values():
         for waveform, _, index in clips.reader.load(clips.reader.entries(None)):
             loaded[clips.ids[int(index)]] = waveform.numpy()
-    for name in ("a1.wav", "b2.mp3", "d2.wav"):
+    for name in ("a1.wav", "b2.mp3", "d2.wav", "f1.mp3"):
         assert np.array_equal(loaded[name], decode(paths[name], RATE)), name
     assert len(loaded) == len(source.clips)
 
