@@ -16,11 +16,12 @@ import soundfile
 import tensorflow as tf
 from typer.testing import CliRunner
 
-from genre_tagger import importing, musicnn_weights
+from genre_tagger import importing, musicnn_weights, workflow
 from genre_tagger.cli import app
 from genre_tagger.config import load_config
 from genre_tagger.data.clips import read_tags
 from genre_tagger.data.magnatagatune.tags import STANDARD_TAGS
+from genre_tagger.data.sources import SourceOptions
 from genre_tagger.errors import UserError
 from genre_tagger.export.signatures import ServedTagger
 from genre_tagger.exporting import ExportedRun
@@ -259,9 +260,20 @@ def test_evaluation_on_given_data(imported, shared_music_folder, tmp_path, failu
     assert "has other data than this" in failure("evaluate", run, "folder", *places)
 
 
-def test_options_of_a_source_need_one(imported, failure):
-    line = failure("evaluate", imported[0], "--root", "music")
-    assert line == "--root: goes with a source behind the run, found none"
+@pytest.mark.parametrize(("flag", "value"), [("--root", "music"), ("--songs", 20), ("--data-seed", 3)])
+def test_options_of_a_source_need_one(imported, failure, flag, value):
+    line = failure("evaluate", imported[0], flag, value)
+    assert line == f"{flag}: goes with a source behind the run, found none"
+
+
+def test_evaluation_takes_a_source_as_training_does(monkeypatch):
+    given = []
+    monkeypatch.setattr(workflow, "evaluate", lambda run, families, source, *_, **__: given.append(source) or {})
+    assert invoke("evaluate", "run", "demo", "--songs", 20, "--data-seed", 3, "--json").exit_code == 0
+    of_mirror = ("magnatagatune", "--root", "mtt", "--mirror", "http://localhost")
+    assert invoke("evaluate", "run", *of_mirror, "--json").exit_code == 0
+    mirrored = SourceOptions(source="magnatagatune", root=Path("mtt"), mirror="http://localhost")
+    assert given == [SourceOptions(source="demo", songs=20, seed=3), mirrored]
 
 
 def wheels(name, wheel, folder):

@@ -43,6 +43,9 @@ def evaluate(
         typer.Option(help="Of a predictions file: train, valid or test (default). Of SOURCE: as in `train`."),
     ] = None,
     group: Group = None,
+    mirror: Mirror = None,
+    songs: Songs = None,
+    data_seed: DataSeed = 0,
     data: Data = Path("data"),
     families: Families = None,
     robustness: Annotated[
@@ -55,7 +58,8 @@ def evaluate(
     """Exact ROC-AUC and PR-AUC per tag with bootstrap intervals, beside a logistic-regression floor."""
     if (run is None) == (predictions is None):
         raise UserError("evaluate: expected either a run directory or --predictions FILE")
-    _refuse_misplaced(run, source, split, {"root": root, "table": table, "group": group}, robustness)
+    of_source = {"root": root, "table": table, "group": group, "mirror": mirror, "songs": songs}
+    _refuse_misplaced(run, source, split, of_source | {"data-seed": data_seed or None}, robustness)
     from genre_tagger.evaluation.families import read_families
 
     family_of = read_families(families)
@@ -67,7 +71,7 @@ def evaluate(
         report = workflow.evaluate(
             run,
             family_of,
-            source and source_options(source, root, table, split, group, None, None, 0),
+            source and source_options(source, root, table, split, group, mirror, songs, data_seed),
             data,
             robustness=robustness,
             workers=workers or cores(),
@@ -110,7 +114,7 @@ def probe(
 
 
 def _refuse_misplaced(
-    run: Path | None, source: str | None, split: str | None, of_source: dict[str, Path | str | None], robustness: bool
+    run: Path | None, source: str | None, split: str | None, of_source: dict[str, object], robustness: bool
 ) -> None:
     if run is not None and source is None and split is not None:
         raise UserError("--split: goes with --predictions; a run is always evaluated on its test clips")
