@@ -120,8 +120,8 @@ class Listener:
         scores = ranked(taggram.scores, self._tagger.tags)
         windows = dict(zip(self._tagger.tags, taggram.probabilities.T, strict=True))
         return {
-            "file": name,
-            "model_version": self._tagger.model_version,
+            "path": name,
+            "model": self._tagger.model_version,
             "seconds": taggram.seconds,
             "tags": {tag: round(score, DECIMALS) for tag, score in scores.items()},
             "window_seconds": taggram.window_seconds,

@@ -33,7 +33,7 @@ for (const [name, over] of [["dragover", true], ["dragleave", false], ["drop", f
 function download() {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([JSON.stringify(props.value.json, null, 1)], { type: "application/json" }));
-  link.download = `${props.value.json.file}.json`;
+  link.download = `${props.value.json.path}.json`;
   link.click();
   URL.revokeObjectURL(link.href);
 }

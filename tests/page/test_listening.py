@@ -38,7 +38,7 @@ def test_an_answer_has_every_window_and_every_tag(listener, upload, tmp_path):
     np.testing.assert_allclose(document["probabilities"]["rock"], loudest, atol=1e-6)
     assert document["probabilities"]["no drums"] == [0.75] * 5
     np.testing.assert_allclose(document["times"], np.array(starts) / RATE, atol=1e-6)
-    facts = (document["file"], document["seconds"], document["window_seconds"], document["model_version"])
+    facts = (document["path"], document["seconds"], document["window_seconds"], document["model"])
     assert facts == ("My song.wav", 1.3, 0.5, "0123456789abcdef")
 
 
@@ -119,7 +119,7 @@ def test_an_upload_is_removed_and_remembered_for_who_sent_the_same(listener, lou
     first, second = upload(file), upload(tmp_path / "b.wav")
     answers = [listener.answer(first, "a.wav"), listener.answer(second, "b.wav")]
     assert left(tmp_path) == []
-    assert [answer["json"].pop("file") for answer in answers] == ["a.wav", "b.wav"]
+    assert [answer["json"].pop("path") for answer in answers] == ["a.wav", "b.wav"]
     assert answers[0]["json"] == answers[1]["json"]
     assert loudness.windows == 4
 
