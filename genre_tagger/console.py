@@ -221,7 +221,7 @@ def print_songs(
         songs: as they are tagged.
         count: how many there will be.
         choice: of their tags.
-        as_json: a line of JSON each, with tables too.
+        as_json: a line of JSON each, of the broken too, with tables too.
         tables: where all scores are written; how many songs became what is then printed at the end.
 
     Returns:
@@ -233,10 +233,10 @@ def print_songs(
             counts[song.outcome] += 1
             if song.reason:
                 broken.append(f"{_one_line(song.path)}: {song.reason}")
-            elif as_json:
-                say(json.dumps(_facts(song) | {"tags": choice.of(song)}))
-            elif not tables:
-                _print_song(song, choice.of(song))
+            if as_json:
+                say(json.dumps(_facts(song) | {"tags": choice.of(song.scores)}))
+            elif not tables and not song.reason:
+                _print_song(song, choice.of(song.scores))
     if tables and not as_json:
         parts = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
         say(f"{parts}: {', '.join(map(str, tables))}")
@@ -361,11 +361,12 @@ def _print_song(song: "Song", chosen: Mapping[str, float]) -> None:
 
 
 def _facts(song: "Song") -> dict[str, Any]:
-    """What is known of a file beside its tags; without a model here nobody needs its digest or measures its length."""
+    """What is known of a file beside its tags, by the names of tables; without a model here or audio it is less."""
     from genre_tagger.tagging.results import text_of
 
-    facts = {"file": text_of(song.path), "flag": song.flag}
-    return facts | {"sha256": song.sha256, "seconds": round(song.seconds, 3)} if song.sha256 else facts
+    digest = {"sha256": song.sha256} if song.sha256 else {}
+    length = {} if math.isnan(song.seconds) else {"seconds": round(song.seconds, 3)}
+    return {"path": text_of(song.path)} | digest | length | {"flag": song.flag, "reason": song.reason}
 
 
 def _one_line(path: Path) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,8 @@ from genre_tagger.errors import UserError
 if TYPE_CHECKING:
     from genre_tagger.export.client import Client
     from genre_tagger.tagging.results import Choice, Song
+
+RUNNERS = ("local", "ray")
 
 
 def tag(
@@ -44,10 +46,10 @@ def tag(
         Path | None, typer.Option(metavar="PNG", help="Draw the --top tags of the one file over its time.")
     ] = None,
     runner: Annotated[
-        Literal["local", "ray"],
+        str,
         typer.Option(
-            help="ray: on the Ray cluster of RAY_ADDRESS or of this machine, or on all cores here; --parquet is then a "
-            "folder of parts, and the same command goes on where it stopped."
+            help="local, or ray: on the Ray cluster of RAY_ADDRESS or of this machine, or on all cores here; --parquet "
+            "is then a folder of parts, and the same command goes on where it stopped."
         ),
     ] = "local",
     catalogue: Annotated[
@@ -62,6 +64,8 @@ def tag(
 
     Tables (--csv, --parquet, --embeddings) take the place of what is else printed for each file.
     """
+    if runner not in RUNNERS:
+        raise UserError(f"--runner: found {runner!r}, expected one of {', '.join(RUNNERS)}")
     if catalogue and runner != "ray":
         raise UserError("--catalogue: goes with --runner ray; else name files and folders")
     if server is None and model:
@@ -116,7 +120,8 @@ def _on_cluster(
     if wanted := [name for name, value in others.items() if value]:
         raise UserError(f"--{wanted[0]}: does not go with --runner ray, which writes to --parquet FOLDER")
     if folder is None or folder.is_file():
-        raise UserError(f"--runner ray: found --parquet {folder}, expected a folder, new or of an earlier run")
+        found = f"the file {folder}" if folder else "none"
+        raise UserError(f"--parquet: found {found}, expected with --runner ray a folder, new or of an earlier run")
     if catalogue and music:
         raise UserError(f"--catalogue: found {music[0]} too, expected the one or the other")
     from genre_tagger.tagging.catalogue import Catalogue

@@ -11,7 +11,7 @@ from pathlib import Path
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export.client import Client
-from genre_tagger.files import locked_file
+from genre_tagger.files import locked_file, storage_errors
 from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.results import Choice, Song, text_of
 from genre_tagger.tagging.served import ServedModel
@@ -20,6 +20,7 @@ from genre_tagger.tagging.tagger import Tagger
 from genre_tagger.tagging.taggram_plot import plot_taggram
 
 HASHED_BYTES = 1 << 20  # of a file at a time
+ENDINGS = {"csv": ".csv", "parquet": ".parquet", "embeddings": ".parquet", "taggram": ".png"}
 
 
 def tagger_by_server(client: Client, path: Path) -> Tagger:
@@ -47,12 +48,10 @@ def tag_library(
         plot: a PNG of the taggram, of one file alone.
 
     Raises:
-        UserError: a table cannot be read or written, or another process keeps it up; a plot of several files, of one
-            that is not judged, or not to a PNG; an output is one of the files, or another output.
+        UserError: a table cannot be read or written, or another process keeps it up; a plot of several files, or of
+            one that is not judged; an output is one of the files, or another output, or has not its format's ending.
     """
-    if plot:
-        _check_plot(plot, files)
-    _refuse_overwriting(files, outputs.paths | ({"taggram": plot} if plot else {}))
+    _make_room(files, outputs.paths | ({"taggram": plot} if plot else {}))
     with ExitStack() as held:
         for path in outputs.paths.values():
             held.enter_context(locked_file(path))
@@ -63,11 +62,17 @@ def tag_library(
             yield song
 
 
-def _check_plot(plot: Path, files: list[Path]) -> None:
-    if len(files) != 1:
+def _make_room(files: list[Path], outputs: dict[str, Path]) -> None:
+    """Makes folders that are missing, where nothing speaks against the outputs."""
+    if "taggram" in outputs and len(files) != 1:
         raise UserError(f"--taggram: found {len(files)} audio files, expected one")
-    if plot.suffix.lower() != ".png":
-        raise UserError(f"--taggram: found {plot}, expected a name that ends in .png")
+    _refuse_overwriting(files, outputs)
+    for flag, path in outputs.items():
+        if path.suffix.lower() != ENDINGS[flag]:
+            raise UserError(f"--{flag}: found {path}, expected a name that ends in {ENDINGS[flag]}")
+    for path in outputs.values():
+        with storage_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _refuse_overwriting(files: list[Path], outputs: dict[str, Path]) -> None:

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,19 @@ class Choice:
     top: int
     threshold: float = 0.0
 
-    def of(self, song: Song) -> dict[str, float]:
-        """The chosen tags with their probabilities, the highest first."""
-        return {tag: score for tag, score in list(song.scores.items())[: self.top] if score >= self.threshold}
+    def of(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """The chosen of a song's tags with their probabilities, the highest first, as `scores` has them."""
+        return {tag: score for tag, score in islice(scores.items(), self.top) if score >= self.threshold}
+
+    def joined(self, scores: Mapping[str, float]) -> str:
+        """The names alone, as a table has them."""
+        return "|".join(self.of(scores))
 
 
 def ranked(scores: np.ndarray, tags: Sequence[str]) -> dict[str, float]:
-    """Scores [tags] by name, the highest first."""
-    return {tags[number]: float(scores[number]) for number in np.argsort(-scores, kind="stable")}
+    """Scores [tags] by name, the highest first, without those that are NaN."""
+    order = np.argsort(-scores, kind="stable")  # NaN last
+    return {tags[number]: float(scores[number]) for number in order[: np.count_nonzero(~np.isnan(scores))]}
 
 
 def text_of(path: Path) -> str:

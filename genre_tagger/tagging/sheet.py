@@ -10,7 +10,9 @@ from pyarrow import csv
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.predictions import SCORE
 from genre_tagger.files import replacing, storage_errors
+from genre_tagger.tagging.results import Choice, ranked
 
+CHOSEN = "tags"  # column of the chosen ones, where there are scores
 COLUMNS = ("path", "sha256", "model", "seconds", "flag", "reason")  # of every sheet; others follow
 
 
@@ -21,16 +23,17 @@ class Sheet:
         path: of the file; there may be none yet.
         model: version of the model whose rows are found and put in.
         is_parquet: or else CSV.
+        choice: of the tags that every row names, whoever put it in; None for a sheet without scores.
 
     Raises:
         UserError: the file is no such table, or cannot be written.
     """
 
-    def __init__(self, path: Path, model: str, is_parquet: bool):
+    def __init__(self, path: Path, model: str, is_parquet: bool, choice: Choice | None = None):
         self._path, self._model, self._is_parquet = path, model, is_parquet
         with storage_errors(path.parent), NamedTemporaryFile(dir=path.parent):
             pass
-        self._old = self._read() if path.exists() else pd.DataFrame(columns=list(COLUMNS))
+        self._old = self._read(choice) if path.exists() else pd.DataFrame(columns=list(COLUMNS))
         self._new: dict[str, dict] = {}
         done = self._old[(self._old["model"] == model) & (self._old["reason"] == "")]
         self._known = done.drop_duplicates("sha256", keep="last").set_index("sha256", drop=False)
@@ -58,16 +61,29 @@ class Sheet:
                 with beside.open("wb") as file:
                     csv.write_csv(pa.Table.from_pandas(table, preserve_index=False), file)
 
-    def _read(self) -> pd.DataFrame:
-        expected = f"a {'Parquet' if self._is_parquet else 'CSV'} file that `genre-tagger tag` wrote, or none yet"
+    def _read(self, choice: Choice | None) -> pd.DataFrame:
+        kind, reading = ("Parquet", pd.read_parquet) if self._is_parquet else ("CSV", _read_csv)
+        expected = f"a {kind} file that `genre-tagger tag` wrote, or none yet"
+        if self._path.is_dir():
+            raise UserError(f"{self._path}: found a folder, expected {expected}")
         try:
-            table = pd.read_parquet(self._path) if self._is_parquet else _read_csv(self._path)
+            table = reading(self._path)
+            if choice:
+                _choose_anew(table, choice)
         except (pa.ArrowException, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{self._path}: cannot be read ({reason}); expected {expected}") from None
+            why = getattr(error, "strerror", None)  # the disk's; what libraries say of a content helps nobody
+            found = f"cannot be read ({why.lower()})" if why else "found something else"
+            raise UserError(f"{self._path}: {found}, expected {expected}") from None
         if missing := [name for name in COLUMNS if name not in table]:
             raise UserError(f"{self._path}: found no column {missing[0]!r}, expected {expected}")
         return table
+
+
+def _choose_anew(table: pd.DataFrame, choice: Choice) -> None:
+    """By the scores of each row, so that all name the same choice, those of other models and earlier commands too."""
+    scores = table.filter(regex=f"^{SCORE}")
+    tags = [name.removeprefix(SCORE) for name in scores]
+    table[CHOSEN] = [choice.joined(ranked(row, tags)) for row in scores.to_numpy("float32")]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 
 from genre_tagger.evaluation.predictions import SCORE
 from genre_tagger.tagging.results import Choice, Song, ranked, text_of
-from genre_tagger.tagging.sheet import Sheet
+from genre_tagger.tagging.sheet import CHOSEN, Sheet
 from genre_tagger.tagging.tagger import Tagger
 
 SAVE_SECONDS = 5.0  # at least, between two writes
@@ -51,7 +51,7 @@ class Tables:
     def __init__(self, tagger: Tagger, choice: Choice, outputs: Outputs):
         self._model, self._tags, self._choice = tagger.model_version, tagger.tags, choice
         named = ((outputs.csv, False), (outputs.parquet, True))
-        self._scores = [Sheet(path, self._model, is_parquet) for path, is_parquet in named if path]
+        self._scores = [Sheet(path, self._model, is_parquet, choice) for path, is_parquet in named if path]
         self._embeddings = [Sheet(path, self._model, True) for path in (outputs.embeddings,) if path]
         self._needs_scores = bool(self._scores) or outputs.shows_scores
         self._songs: dict[str, Song] = {}  # of this run, by content
@@ -94,7 +94,7 @@ class Tables:
 
     def _score_row(self, song: Song) -> dict:
         scores = {f"{SCORE}{tag}": np.float32(song.scores.get(tag, math.nan)) for tag in self._tags}
-        return _facts(song, self._model) | {"tags": "|".join(self._choice.of(song))} | scores
+        return _facts(song, self._model) | {CHOSEN: self._choice.joined(song.scores)} | scores
 
     def _scores_in(self, row: dict) -> dict[str, float]:
         """The scores of a row; none where one is missing, so that they are computed anew."""

@@ -200,7 +200,7 @@ def test_the_command_prints_tags_as_a_table_or_json(server, tmp_path):
     result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 0
     line = json.loads(result.stdout)
-    assert line["file"] == str(file)
+    assert line["path"] == str(file)
     assert line["tags"] == pytest.approx(top_five(0.5), abs=2 * STEP)
     table = CliRunner().invoke(app, [*arguments, "--top", "2", "--model", "other"], catch_exceptions=False).stdout
     assert "0.500" in table and "loud" in table and "rock" not in table
@@ -212,10 +212,12 @@ def test_the_command_names_broken_files_at_the_end(server, tmp_path):
     files = [tmp_path / "text.wav", tone(tmp_path / "bad.wav", 0.99), tone(tmp_path / "good.wav", 0.5)]
     result = CliRunner().invoke(app, ["tag", "--json", "--server", server.address, *map(str, files)])
     assert result.exit_code == 1
-    assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == [str(files[2])]
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["path"] for line in lines] == list(map(str, files))
     first, second = result.stderr.strip().splitlines()
     assert first.startswith(f"{files[0]}: cannot be decoded")
     assert second == f"{files[1]}: the server dislikes it"
+    assert [f"{line['path']}: {line['reason']}" for line in lines[:2]] == [first, second]
 
 
 @pytest.mark.parametrize(

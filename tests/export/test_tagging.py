@@ -69,7 +69,8 @@ def test_the_signature_taggram_agrees(signatures, song, taggram):
 
 
 def test_a_server_with_its_model_here_gives_all_of_it(serving, exported, song, taggram, tmp_path):
-    outputs = {f"--{name}": tmp_path / f"{name}.png" for name in ("csv", "parquet", "embeddings", "taggram")}
+    names = {"csv": "a.csv", "parquet": "b.parquet", "embeddings": "c.parquet", "taggram": "d.png"}
+    outputs = {f"--{option}": tmp_path / name for option, name in names.items()}
     options = [part for option in outputs.items() for part in option]
     result = tag("--server", serving.address, exported, song, "--json", "--top", 7, *options)
     assert result.exit_code == 0, result.output

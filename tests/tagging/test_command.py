@@ -49,12 +49,20 @@ def test_a_folder_becomes_tables_and_the_broken_are_listed_at_the_end(tiny_run, 
     assert second.startswith(f"{music}/text.mp3: cannot be decoded")
 
 
-def test_json_names_files_and_flags(tiny_run, music):
-    lines = [json.loads(line) for line in invoke(tiny_run[0], music, "--json", "--top", 9).stdout.splitlines()]
-    names = ["a.wav", r"sub/caf\xe9.wav", "sub/hush.wav", "sub/odd\n[name].flac"]
-    assert [line["file"] for line in lines] == [f"{music}/{name}" for name in names]
-    assert [(line["flag"], line["seconds"], len(line["tags"])) for line in lines][1:3] == [("", 1, 5), ("silent", 1, 0)]
-    assert all(set(line["tags"]) in (set(TAGS), set()) for line in lines)
+def test_json_has_every_file_by_the_names_of_tables(tiny_run, music):
+    result = invoke(tiny_run[0], music, "--json", "--top", 9)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    names = ["a.wav", "empty.opus", r"sub/caf\xe9.wav", "sub/hush.wav", "sub/odd\n[name].flac", "text.mp3"]
+    lines.sort(key=lambda line: line["path"])
+    assert [line["path"] for line in lines] == [f"{music}/{name}" for name in names]
+    sound, broken = [lines[0], *lines[2:5]], [lines[1], lines[5]]
+    assert [(line["flag"], line["seconds"], len(line["tags"])) for line in sound][1:3] == [("", 1, 5), ("silent", 1, 0)]
+    assert all(set(line["tags"]) in (set(TAGS), set()) and line["reason"] == "" for line in sound)
+    assert [f"{line['path']}: {line['reason']}" for line in broken] == result.stderr.splitlines()
+    assert all("seconds" not in line and line["tags"] == {} for line in broken)
+    assert result.exit_code == 1
+    columns = {"path", "sha256", "seconds", "flag", "reason", "tags"}  # of tables, see README
+    assert all(set(line) == columns for line in sound)
 
 
 def test_a_threshold_leaves_tags_out(tiny_run, music):
@@ -78,7 +86,7 @@ def test_tables_take_the_place_of_what_is_printed(tiny_run, music, tmp_path):
         pd.read_parquet(parquet),
         check_dtype=False,
     )
-    assert invoke(tiny_run[0], music / "a.wav", "--csv", csv, "--json").stdout.startswith('{"file"')
+    assert invoke(tiny_run[0], music / "a.wav", "--csv", csv, "--json").stdout.startswith('{"path"')
 
 
 def test_a_taggram_is_drawn(tiny_run, music, tmp_path):
@@ -98,7 +106,12 @@ def test_a_taggram_is_drawn(tiny_run, music, tmp_path):
         (["RUN", "gone.mp3"], "gone.mp3: no such file"),
         (["bare", "music"], "bare: found no model in it"),
         (["RUN", "music", "--taggram", "x.png"], "--taggram: found 6 audio files, expected one"),
-        (["RUN", "music", "--csv", "bare"], "bare: "),
+        (["RUN", "music", "--csv", "bare"], "--csv: found bare, expected a name that ends in .csv"),
+        (["RUN", "music", "--csv", "t.xlsx"], "--csv: found t.xlsx, expected a name that ends in .csv"),
+        (["RUN", "music/a.wav", "--csv", "music/text.mp3"], "expected a name that ends in .csv"),
+        (["RUN", "music", "--parquet", "t.csv"], "--parquet: found t.csv, expected a name that ends in .parquet"),
+        (["RUN", "music", "--embeddings", "t"], "--embeddings: found t, expected a name that ends in .parquet"),
+        (["RUN", "music", "--runner", "rey"], "--runner: found 'rey', expected one of local, ray"),
         (["RUN", "music", "--threshold", "2"], "--threshold"),
         (["--server", "localhost:1", "music", "--csv", "x.csv"], "--csv: found a server alone, expected MODEL"),
         (["--server", "localhost:1", "music", "--parquet", "x"], "--parquet: found a server alone, expected MODEL"),

@@ -70,6 +70,23 @@ def test_one_content_is_scored_once_and_a_changed_file_again(measuring, tmp_path
     assert rows["score:café"].tolist() == [0.5] * 3
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_every_row_names_the_choice_of_the_latest_command(measuring, tmp_path, kind):
+    files, table = [write(tmp_path / f"{seed}.wav", noise(1, seed)) for seed in range(3)], tmp_path / f"out.{kind}"
+    files.append(write(tmp_path / "hush.wav", 0 * noise(1)))
+    run(replace(measuring, model_version="f" * 16, tags=("x", *TAGS[1:])), files, Choice(5), **{kind: table})
+    run(measuring, files, Choice(5), **{kind: table})
+    _, windows = run(measuring, files[:1], Choice(4, 0.2), **{kind: table})
+    assert windows == 0
+    rows = read(table)
+    assert len(rows) == 8
+    for row in rows.to_dict("records"):
+        scores = {name[6:]: float(row[name] or "nan") for name in rows if name.startswith("score:")}
+        over = sorted((tag for tag, score in scores.items() if score >= 0.2), key=lambda tag: -scores[tag])
+        assert row["tags"] == "|".join(over[:4])
+    assert set(rows["tags"]) == {"café|a $ b", ""}
+
+
 def test_another_models_rows_stay_beside(measuring, tmp_path):
     file, table = write(tmp_path / "a.wav", noise(1)), tmp_path / "out.csv"
     run(measuring, [file], csv=table)
@@ -156,7 +173,11 @@ def test_a_pipe_is_broken_and_not_waited_for(measuring, tmp_path):
         ({}, "b.wav", r"--taggram: found \S+b\.wav, expected a name that ends in \.png"),
         ({}, "a.png", r"--taggram: found \S+a\.png, which is one of the files to tag"),
         ({"csv": "link/a.png"}, None, r"--csv: found \S+link/a\.png, which is one of the files to tag"),
-        ({"parquet": "t", "embeddings": "link/t"}, None, "--embeddings: found .*, which is that of --parquet"),
+        (
+            {"parquet": "t.parquet", "embeddings": "link/t.parquet"},
+            None,
+            "--embeddings: .*, which is that of --parquet",
+        ),
         ({"csv": "x.png"}, "x.png", "--taggram: found .*, which is that of --csv"),
     ],
 )
@@ -181,9 +202,30 @@ def test_a_table_of_something_else_is_refused_and_kept(measuring, tmp_path, cont
         run(measuring, [], csv=table)
     assert table.read_text() == content
     with pytest.raises(UserError, match="expected a Parquet file"):
-        run(measuring, [], parquet=table)
-    with pytest.raises(UserError, match="nowhere: cannot be written"):
-        run(measuring, [], csv=tmp_path / "nowhere" / "x.csv")
+        run(measuring, [], parquet=table.rename(tmp_path / "mine.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_is_no_table_at_all_is_refused_in_our_words(measuring, tmp_path, kind):
+    expected = r"expected a (CSV|Parquet) file that `genre-tagger tag` wrote, or none yet$"
+    files = {"song": write(tmp_path / "a.mp3", noise(1)).read_bytes(), "bytes": bytes(range(256)) * 40}
+    for name, content in files.items():
+        table = tmp_path / f"{name}.{kind}"
+        table.write_bytes(content)
+        with pytest.raises(UserError, match=rf"^{table}: found something else, {expected}"):
+            run(measuring, [], **{kind: table})
+    (tmp_path / f"folder.{kind}").mkdir()
+    with pytest.raises(UserError, match=rf"found a folder, {expected}"):
+        run(measuring, [], **{kind: tmp_path / f"folder.{kind}"})
+
+
+def test_folders_of_outputs_are_made_where_they_can_be(measuring, tmp_path):
+    file, folder = write(tmp_path / "a.wav", noise(1)), tmp_path / "new" / "deep"
+    songs = tag_library(measuring, [file], TOP_2, Outputs(csv=folder / "t.csv"), tmp_path / "plots" / "a.png")
+    assert [song.reason for song in songs] == [""]
+    assert len(read(folder / "t.csv")) == 1 and (tmp_path / "plots" / "a.png").exists()
+    with pytest.raises(UserError, match=r"a\.wav: cannot be written .*expected a directory that can be made"):
+        run(measuring, [file], csv=file / "t.csv")
 
 
 def test_a_taggram_shows_the_strongest_tags_on_top_by_minutes(measuring, tmp_path, monkeypatch):
@@ -221,6 +263,6 @@ def test_a_taggram_is_of_one_song_that_can_be_judged(measuring, tmp_path):
 
 def test_a_choice_is_the_highest_over_the_threshold(tmp_path):
     song = Song(tmp_path, scores={"a": 0.9, "b": 0.5, "c": 0.4})
-    assert list(Choice(2).of(song)) == ["a", "b"]
-    assert list(Choice(5, 0.5).of(song)) == ["a", "b"]
-    assert Choice(5, 0.95).of(song) == {}
+    assert list(Choice(2).of(song.scores)) == ["a", "b"]
+    assert list(Choice(5, 0.5).of(song.scores)) == ["a", "b"]
+    assert Choice(5, 0.95).of(song.scores) == {}

@@ -200,8 +200,8 @@ def test_a_cluster_that_fails_is_one_line(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--runner", "ray"], "--runner ray: found --parquet None, expected a folder, new or of an earlier run"),
-        (["--runner", "ray", "--parquet", "{music}/a.wav"], "expected a folder, new or of an earlier run"),
+        (["--runner", "ray"], "--parquet: found none, expected with --runner ray a folder, new or of an earlier run"),
+        (["--runner", "ray", "--parquet", "{music}/a.wav"], "--parquet: found the file {music}/a.wav, expected"),
         (["--runner", "ray", "--parquet", "{tags}", "--csv", "a.csv"], "--csv: does not go with --runner ray"),
         (["--runner", "ray", "--parquet", "{tags}", "--json"], "--json: does not go with --runner ray"),
         (["--runner", "ray", "--parquet", "{tags}", "--catalogue", "l.txt"], "--catalogue: found {music} too"),
