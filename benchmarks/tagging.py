@@ -5,7 +5,8 @@
 MODEL is a run or an exported version. Files are MP3s of 29.12 s, all windows are scored. What counts is processor time,
 of all threads and processes together, so that neither the number of cores nor what else runs matters. By itself: that
 of the clips after the first ones. On Ray: that of many clips less that of few, each from start to end in a cluster of
-its own; what is left of the few is what starting costs. Needs Linux.
+its own; what is left of the few is what starting costs. Decoding to the model's rate is measured alone too, also of
+what libraries hold: 44.1 kHz and 128 kbit/s in stereo. Needs Linux.
 """
 
 import os
@@ -14,8 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks._clips import write_clips
+import numpy as np
+
+from benchmarks._clips import CLIP_SECONDS, write_clips
 from benchmarks._common import Measurement, matrix_rate, options, print_table, say
+from genre_tagger.data.decode import decode
+from genre_tagger.evaluation.robustness.perturbations import MP3_RATE, encode_mp3
 from genre_tagger.tagging.catalogue import Catalogue
 from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.ray_runner import tag_catalogue
@@ -34,10 +39,14 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         files = many_files(Path(folder), many)
         alone = alone_seconds(model, files[: many // 2], warm_up=few // 2)
+        hertz = model.config.frontend.sample_rate
+        mono, stereo = (decoding_ms(clips, hertz) for clips in (files[:few], [stereo_clip(Path(folder))] * few))
         of_few, of_many = (cluster_seconds(model, files[:count], Path(folder, f"tags{count}")) for count in (few, many))
     on_ray = (of_many - of_few) / (many - few)
     rows = [
         Measurement("a core on Ray", "clips/s", 1 / on_ray, rival="a core by itself", rival_figure=1 / alone),
+        Measurement("to decode a clip, 16 kHz mono", "ms", mono),
+        Measurement("to decode a clip, 44.1 kHz stereo", "ms", stereo),
         Measurement("to start Ray and its workers", "core-seconds", of_few - few * on_ray),
     ]
     print_table(f"tagging by {arguments.model.name}, clips of 29.12 s", rate, rows)
@@ -50,6 +59,22 @@ def many_files(folder: Path, count: int) -> list[Path]:
     for number, file in enumerate(files):
         file.symlink_to(distinct[number % len(distinct)])
     return files
+
+
+def stereo_clip(folder: Path) -> Path:
+    """Noise as an MP3 of 44.1 kHz and 128 kbit/s in stereo."""
+    path = folder / "stereo.mp3"
+    noise = np.random.default_rng(0).normal(0, 0.1, (round(CLIP_SECONDS * MP3_RATE), 2))
+    path.write_bytes(encode_mp3(noise, kbps=128))
+    return path
+
+
+def decoding_ms(files: Sequence[Path], sample_rate: int) -> float:
+    """Processor milliseconds a clip, of decoding to so many samples a second."""
+    before = time.process_time()
+    for file in files:
+        decode(file, sample_rate)
+    return 1000 * (time.process_time() - before) / len(files)
 
 
 def alone_seconds(model: ModelFiles, files: Sequence[Path], warm_up: int) -> float:
