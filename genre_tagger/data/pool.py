@@ -36,7 +36,7 @@ def worker_pool(workers: int, prepare_worker: Callable[[], None] | None = None) 
 
 @contextmanager
 def without_main() -> Iterator[None]:
-    """Belongs around each submission to a `worker_pool`, as that is when processes are spawned.
+    """Belongs around each submission to a `worker_pool`, as that is when processes are spawned, and around other starts.
 
     A spawned process imports the caller's script again, TensorFlow and all, though its tasks need nothing of it.
     """
@@ -48,13 +48,18 @@ def without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+def end_with_parent() -> None:
+    """Lets this process, one of multiprocessing, end as soon as the one that started it does, killed ones too."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
 def _start_worker(prepare_worker: Callable[[], None] | None) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # A worker whose parent is killed would wait for the next task forever: it holds both ends of its own queue.
+    end_with_parent()
     if prepare_worker:
         prepare_worker()
 
 
-def _end_with_parent() -> None:
-    # A worker whose parent is killed would wait for the next task forever: it holds both ends of its own queue.
+def _wait_for_parent() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)

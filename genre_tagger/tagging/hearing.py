@@ -1,6 +1,6 @@
 """What is noticed of a song while it is decoded. Decoding processes import this module, so it stays light."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,16 @@ class Heard:
     Args:
         path: the audio file.
         sample_rate: at which it is heard, in Hz.
+        decode: `decode_blocks`, or what stands for it.
     """
 
-    def __init__(self, path: Path, sample_rate: int):
-        self._path, self._rate = path, sample_rate
+    def __init__(self, path: Path, sample_rate: int, decode: Callable[[Path, int], Iterator[np.ndarray]] = decode_blocks):
+        self._path, self._rate, self._decode = path, sample_rate, decode
         self._samples, self._peak = 0, 0.0
 
     def blocks(self) -> Iterator[np.ndarray]:
         """As `decode_blocks`; raises Undecodable as that does, and where there are no samples."""
-        for block in decode_blocks(self._path, self._rate):
+        for block in self._decode(self._path, self._rate):
             self._samples += len(block)
             self._peak = max(self._peak, np.abs(block).max(initial=0))
             yield block

@@ -16,6 +16,7 @@ from pyarrow import fs
 
 from genre_tagger.config import Config
 from genre_tagger.data.decode import Undecodable
+from genre_tagger.data.decode_apart import decode_blocks_apart
 from genre_tagger.tagging.catalogue import open_file
 from genre_tagger.tagging.hearing import Heard
 from genre_tagger.tagging.listing import SUFFIXES
@@ -75,7 +76,7 @@ def _suffix(name: str) -> str:
 
 def _windows(file: Path, config: Config, known: dict[str, Any]) -> Iterator[tuple[int, np.ndarray]]:
     """As `cut_windows`; notes what is known of the song at its end."""
-    heard = Heard(file, config.frontend.sample_rate)
+    heard = Heard(file, config.frontend.sample_rate, decode_blocks_apart)
     yield from cut_windows(heard.blocks(), config)
     known |= {"seconds": heard.seconds, "flag": heard.flag(config.window.seconds)}
 
