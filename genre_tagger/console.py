@@ -238,7 +238,8 @@ def print_songs(
             elif not tables and not song.reason:
                 _print_song(song, choice.of(song.scores))
     if tables and not as_json:
-        parts = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
+        ordered = sorted(counts.items(), key=lambda count: (-count[1], count[0]))  # whichever song came first
+        parts = ", ".join(f"{number} {outcome}" for outcome, number in ordered)
         say(f"{parts}: {', '.join(map(str, tables))}")
     for line in broken:
         _errors.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)

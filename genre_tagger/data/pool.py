@@ -36,7 +36,7 @@ def worker_pool(workers: int, prepare_worker: Callable[[], None] | None = None) 
 
 @contextmanager
 def without_main() -> Iterator[None]:
-    """Belongs around each submission to a `worker_pool`, as that is when processes are spawned, and around other starts.
+    """Belongs around each submission to a `worker_pool`, as that is when processes are spawned, and each other start.
 
     A spawned process imports the caller's script again, TensorFlow and all, though its tasks need nothing of it.
     """

@@ -1,6 +1,7 @@
 """What a cluster is to tag: files that all its machines see, a list of names, or a prefix of an object store."""
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import fs
 
+from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.tagging.listing import SUFFIXES, audio_files
 
@@ -20,17 +22,20 @@ class Catalogue:
     """Files that lie in one place, by the names that results have for them.
 
     Attributes:
-        names: absolute paths, or URIs of a store's objects, written without escapes; each once.
+        names: paths as they were given, or URIs of a store's objects, written without escapes; each once.
+        stamps: of each its size and when it was last changed, by which another content under an old name is noticed;
+            empty where nobody told.
         store: that has the objects; None for paths.
     """
 
     names: Sequence[str]
+    stamps: Sequence[str]
     store: fs.FileSystem | None = None
 
     @classmethod
     def of_files(cls, paths: Sequence[Path]) -> "Catalogue":
         """Files and folders of a command line; raises UserError as `audio_files` does."""
-        return cls(_absolute(audio_files(paths)))
+        return cls._of_paths(map(str, audio_files(paths)))
 
     @classmethod
     def named(cls, name: str) -> "Catalogue":
@@ -61,8 +66,8 @@ class Catalogue:
                 f"--catalogue {file}: found {first!r} and {second!r}, expected paths, or URIs of one bucket"
             )
         if bucket := next(iter(places)):
-            return cls(names, _opened(bucket)[0])
-        return cls(_absolute(map(Path, names)))
+            return cls(names, [""] * len(names), _opened(bucket)[0])  # a request for each would take days
+        return cls._of_paths(names)
 
     @classmethod
     def of_prefix(cls, uri: str) -> "Catalogue":
@@ -76,18 +81,30 @@ class Catalogue:
             entries = store.get_file_info(fs.FileSelector(place, recursive=True))
         except OSError as error:
             raise UserError(f"--catalogue {uri}: cannot be listed ({_first_line(error)})") from None
-        keys = sorted(
-            entry.path for entry in entries if entry.type == fs.FileType.File and _is_audio(entry.path, place)
-        )
-        if not keys:
+        stamps = {
+            entry.path: _stamp(entry.size, entry.mtime_ns)
+            for entry in sorted(entries, key=lambda entry: entry.path)
+            if entry.type == fs.FileType.File and _is_audio(entry.path, place)
+        }
+        if not stamps:
             raise UserError(f"--catalogue {uri}: found no audio, expected names that end in {', '.join(SUFFIXES)}")
-        return cls([f"{_scheme(uri)}://{key}" for key in keys], store)
+        return cls([f"{_scheme(uri)}://{key}" for key in stamps], list(stamps.values()), store)
+
+    @classmethod
+    def _of_paths(cls, paths: Iterable[str]) -> "Catalogue":
+        stamps = {path: _stamp_of(path) for path in paths}
+        return cls(list(stamps), list(stamps.values()))
 
 
 def open_file(name: str, store: fs.FileSystem | None) -> BinaryIO:
-    """Opens a file of a catalogue for reading from its start; raises OSError."""
-    # Paths by Python's own, as Arrow takes no names that are no UTF-8.
-    return store.open_input_stream(name.split("://", 1)[1]) if store else Path(name).open("rb")
+    """Opens a file of a catalogue for reading from its start; raises OSError, or Undecodable where it is no file."""
+    key = name.split("://", 1)[1] if store else name
+    if store and not isinstance(store, fs.LocalFileSystem):
+        return store.open_input_stream(key)
+    path = Path(key)  # opened by Python, as Arrow takes no names that are no UTF-8
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise Undecodable("not a file")
+    return path.open("rb")
 
 
 def _opened(uri: str) -> tuple[fs.FileSystem, str]:
@@ -100,8 +117,16 @@ def _opened(uri: str) -> tuple[fs.FileSystem, str]:
         raise UserError(f"--catalogue {uri}: cannot be opened ({_first_line(error)})") from None
 
 
-def _absolute(files: Iterable[Path]) -> list[str]:
-    return list(dict.fromkeys(str(file.absolute()) for file in files))
+def _stamp_of(path: str) -> str:
+    try:
+        state = Path(path).stat()
+    except (OSError, ValueError):  # whoever is to read it gives the reason
+        return ""
+    return _stamp(state.st_size, state.st_mtime_ns)
+
+
+def _stamp(size: int, changed_ns: int) -> str:
+    return f"{size} {changed_ns}"
 
 
 def _bucket(name: str) -> str:

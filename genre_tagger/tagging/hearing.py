@@ -22,7 +22,7 @@ class Heard:
         decode: `decode_blocks`, or what stands for it.
     """
 
-    def __init__(self, path: Path, sample_rate: int, decode: Callable[[Path, int], Iterator[np.ndarray]] = decode_blocks):
+    def __init__(self, path: Path, sample_rate: int, decode: Callable[..., Iterator[np.ndarray]] = decode_blocks):
         self._path, self._rate, self._decode = path, sample_rate, decode
         self._samples, self._peak = 0, 0.0
 

@@ -16,12 +16,12 @@ def audio_files(paths: Iterable[Path]) -> list[Path]:
     """Files as they are named, whatever their suffix, and for each folder the audio files below it, in order.
 
     Hidden files and folders are passed over: what a Mac leaves beside a song ends like one. Links to folders are
-    followed; a folder that is reached twice counts once.
+    followed; what is reached twice by one name counts once, and so does a folder that links lead to twice.
 
     Raises:
         UserError: something does not exist or cannot be read, or a folder has no audio.
     """
-    return [file for path in paths for file in _files_of(path)]
+    return list(dict.fromkeys(file for path in paths for file in _files_of(path)))
 
 
 def is_model(path: Path) -> bool:

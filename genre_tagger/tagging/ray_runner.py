@@ -8,11 +8,11 @@ goes on from there, whatever was killed.
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,20 @@ PARTS = "part-*.parquet"
 DECODER_CPUS, SCORER_CPUS = 0.25, 0.75
 
 
+class _Outcome(NamedTuple):
+    """What the row of a song says about it, beside its scores."""
+
+    stamp: str
+    flag: str
+    reason: str
+
+    def stands(self, stamp: str) -> bool:
+        """Whether it is that of a file with this stamp; one that has none goes by its name alone."""
+        return not self.reason and (self.stamp == stamp or not (self.stamp and stamp))
+
+
 def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice: Choice) -> Generator[Song, None, None]:
-    """Tags what the folder has no row of yet, by name and version of the model; yields songs as they are finished.
+    """Tags what the folder has no row of yet, by name, stamp and model version; yields songs as they are finished.
 
     Songs without usable audio have a row with the reason, and a later run tries them again, which adds a row if the
     outcome is another. Of two rows for one path that in the later part holds.
@@ -57,39 +69,50 @@ def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice:
     with locked(folder):
         remove_leftovers(folder)
         known = _known(folder, model.version)
-        names = [name for name in catalogue.names if known.get(text_of(name)) != ""]
-        yield from (Song(name, is_new=False) for name in catalogue.names if known.get(text_of(name)) == "")
-        if names:
+        stamps = {}  # of what is to be done
+        for name, stamp in zip(catalogue.names, catalogue.stamps, strict=True):
+            outcome = known.get(text_of(name))
+            if outcome and outcome.stands(stamp):
+                yield Song(name, flag=outcome.flag, is_new=False)
+            else:
+                stamps[name] = stamp
+        if stamps:
             with ray_cluster() as ray:
-                songs = _songs(_scored_windows(ray, model, names, catalogue), names, model)
-                yield from _written(songs, known, folder, model, choice)
+                songs = _songs(_scored_windows(ray, model, list(stamps), catalogue), list(stamps), model)
+                stamped = (replace(song, stamp=stamps[song.path]) for song in songs)
+                yield from _written(stamped, known, folder, model, choice)
 
 
-def _known(folder: Path, version: str) -> dict[str, str]:
-    """The reason of each path that has a row of this model; empty where there are scores or a flag."""
+def _known(folder: Path, version: str) -> dict[str, _Outcome]:
+    """The last outcome of each path that has rows of this model."""
+    columns = ["path", "model", *_Outcome._fields]
     try:
-        parts = [pd.read_parquet(part, columns=["path", "model", "reason"]) for part in sorted(folder.glob(PARTS))]
+        parts = [pd.read_parquet(part, columns=columns) for part in sorted(folder.glob(PARTS))]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be read ({error}); expected parts that `genre-tagger tag` wrote") from None
-    ours = (part[part.model == version] for part in parts)
-    return {path: reason for part in ours for path, reason in zip(part.path, part.reason, strict=True)}
+    rows = (row for part in parts for row in part[part.model == version].itertuples(index=False))
+    return {path: _Outcome(*facts) for path, _, *facts in rows}
+
+
+def _is_known(song: Song, known: Mapping[str, _Outcome]) -> bool:
+    return known.get(text_of(song.path)) == _Outcome(song.stamp, song.flag, song.reason)
 
 
 def _written(
-    songs: Iterator[Song], known: Mapping[str, str], folder: Path, model: ModelFiles, choice: Choice
+    songs: Iterator[Song], known: Mapping[str, _Outcome], folder: Path, model: ModelFiles, choice: Choice
 ) -> Iterator[Song]:
     """Songs as they are; on their way, those whose outcome is not known already are put into new parts."""
     tagger = Tagger(None, model.config, model.tags, model.version)  # it scores elsewhere
     for number in count(len(list(folder.glob(PARTS)))):
         for first in songs:
-            if known.get(text_of(first.path)) != first.reason:
+            if not _is_known(first, known):
                 break
             yield first
         else:
             return
         with Tables(tagger, choice, Outputs(parquet=folder / f"part-{number:05}.parquet")) as part:
             for song in chain([first], islice(songs, SONGS_PER_PART - 1)):
-                if known.get(text_of(song.path)) != song.reason:
+                if not _is_known(song, known):
                     part.put(song)
                 yield song
 
@@ -99,7 +122,7 @@ def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], ca
     config = model.config.covering
     cores, gpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU"))
     scorer_share = {"num_gpus": 1} if gpus else {"num_cpus": SCORER_CPUS}
-    tasks = _tasks(names)
+    tasks = _tasks(names if catalogue.store else [str(Path(name).absolute()) for name in names])
     windows = ray.data.from_arrow(tasks).map_batches(
         songs_to_windows,
         batch_size=None,

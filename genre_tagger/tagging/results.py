@@ -26,6 +26,7 @@ class Song:
         reason: why there is no usable audio.
         scores: probability of every tag that is known, the highest first; none where there is a flag or a reason.
         embedding: float32 [dim], where it was asked for and there is neither.
+        stamp: by which a cluster's run knows the file again without reading it; None where the content does.
         is_new: whether it was scored now, and not found in a table.
     """
 
@@ -36,6 +37,7 @@ class Song:
     reason: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     embedding: np.ndarray | None = None
+    stamp: str | None = None
     is_new: bool = True
 
     @property

@@ -112,4 +112,5 @@ class Tables:
 def _facts(song: Song, model: str) -> dict:
     """The columns that all tables have."""
     keys = {"path": text_of(song.path), "sha256": song.sha256, "model": model}
-    return keys | {"seconds": round(song.seconds, 3), "flag": song.flag, "reason": song.reason}
+    facts = {"seconds": round(song.seconds, 3), "flag": song.flag, "reason": song.reason}
+    return keys | facts | ({} if song.stamp is None else {"stamp": song.stamp})

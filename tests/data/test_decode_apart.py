@@ -32,7 +32,7 @@ def test_blocks_arrive_as_they_are(song):
 
 def test_a_reason_is_that_of_the_decoder(song):
     song[0].write_text("la la la")
-    with pytest.raises(Undecodable, match="^cannot be decoded: Format not recognised$"):
+    with pytest.raises(Undecodable, match=r"^cannot be decoded: Format not recognised$"):
         list(decode_blocks_apart(song[0], RATE))
 
 

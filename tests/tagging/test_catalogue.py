@@ -65,19 +65,47 @@ def test_a_list_of_paths_keeps_names_as_the_disk_has_them(tmp_path, monkeypatch)
     Path(os.fsdecode(name)).write_bytes(b"sound")
     Path("list.txt").write_bytes(name + b"\n")
     found = Catalogue.of_list(Path("list.txt"))
-    assert list(found.names) == [str(tmp_path / os.fsdecode(name))]
+    assert list(found.names) == [os.fsdecode(name)]
     with open_file(found.names[0], found.store) as file:
         assert file.read() == b"sound"
 
 
-def test_files_and_folders_get_absolute_names(tmp_path, monkeypatch):
+def test_files_and_folders_keep_the_names_that_they_are_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "music").mkdir()
     for name in ("music/b.mp3", "music/a.wav", "c.flac"):
         Path(name).touch()
-    found = Catalogue.of_files([Path("c.flac"), Path("music"), Path("c.flac")])
-    assert list(found.names) == [str(tmp_path / name) for name in ("c.flac", "music/a.wav", "music/b.mp3")]
+    found = Catalogue.of_files([Path("c.flac"), Path("music"), Path("c.flac"), tmp_path / "c.flac"])
+    assert list(found.names) == ["c.flac", "music/a.wav", "music/b.mp3", f"{tmp_path}/c.flac"]
     assert found.store is None
+
+
+def test_a_stamp_tells_one_content_from_another_however_it_is_listed(tmp_path):
+    song = tmp_path / "a.wav"
+
+    def stamps():
+        (tmp_path / "list").write_text(f"{song}\n")
+        ways = (
+            Catalogue.of_files([song]),
+            Catalogue.of_list(tmp_path / "list"),
+            Catalogue.of_prefix(f"file://{tmp_path}"),
+        )
+        return {stamp for way in ways for stamp in way.stamps}
+
+    seen = set()
+    for content, changed in ((b"sound", 1), (b"sound", 2), (b"longer", 2)):
+        song.write_bytes(content)
+        os.utime(song, ns=(0, changed))
+        assert len(stamps()) == 1
+        seen |= stamps()
+    assert len(seen) == 3
+
+
+def test_what_cannot_be_looked_at_has_no_stamp(bucket, tmp_path):
+    for number, name in enumerate((f"{tmp_path}/gone.wav", "s3://music/rock/b.flac")):
+        listing = tmp_path / f"list{number}"
+        listing.write_text(name)
+        assert list(Catalogue.of_list(listing).stamps) == [""]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Tagging on a real two-node Ray cluster of this machine."""
 
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from tiny_tagger import TAGS, noise, write
 from typer.testing import CliRunner
 
@@ -20,6 +20,7 @@ from genre_tagger.errors import UserError
 from genre_tagger.tagging import ray_cluster, ray_runner
 from genre_tagger.tagging.catalogue import Catalogue
 from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.ray_stages import Scorer, songs_to_windows
 from genre_tagger.tagging.results import Choice, text_of
 from genre_tagger.tagging.tagger import Tagger
 
@@ -29,6 +30,7 @@ from pathlib import Path
 from genre_tagger.tagging import ray_runner, tables
 from genre_tagger.tagging.catalogue import Catalogue
 from genre_tagger.tagging.models import ModelFiles
+from genre_tagger.tagging.ray_stages import Scorer, songs_to_windows
 from genre_tagger.tagging.results import Choice
 
 ray_runner.SONGS_PER_PART, tables.SAVE_SECONDS, tables.SAVE_SHARE = 3, 0, 1e9  # writes after each song
@@ -44,10 +46,23 @@ def invoke(*arguments):
     return CliRunner().invoke(app, ["tag", *map(str, arguments)], catch_exceptions=False)
 
 
+# Stands for ffmpeg: a song that needs it is a shell script here, whose parent is the process that decodes it.
+FFMPEG = """#!/bin/sh
+while [ "$1" != -i ]; do shift; done
+exec sh "${2#file:}"
+"""
+CRASHES = "kill -SEGV $PPID"
+WAITS = "echo $PPID >> {song}.decoders; until [ -e {go} ]; do sleep 0.05; done; cat {song}.au"
+
+
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(monkeypatch, tmp_path):
     """A head and one more node, of one core each; this process and its children find it by RAY_ADDRESS."""
     pytest.importorskip("ray", reason="Ray is not installed")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ffmpeg").write_text(FFMPEG)
+    (tmp_path / "bin/ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=os.pathsep)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
@@ -59,41 +74,45 @@ def cluster(monkeypatch):
     cluster.shutdown()
 
 
-class Pipe:
-    """A named pipe as a song: who reads it waits, for as long as the test wants."""
-
-    def __init__(self, path: Path, content: bytes):
-        os.mkfifo(path)
-        self.path, self.content = path, content
-
-    def wait_for_reader(self) -> int:
-        """The end to write into, once somebody reads."""
-        while True:
-            try:
-                return os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:  # nobody there yet
-                time.sleep(0.05)
+def is_running(process: int) -> bool:
+    """Not one that has ended and that nobody has asked about."""
+    try:
+        return " Z " not in Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
-def lose_a_node_in_mid_song(cluster, pipes: list[Pipe], lost: list[Path]) -> None:
-    """Once both nodes read a pipe, kills one; notes whose reader died; only then does anybody get to read something."""
-    ends = {pipe.wait_for_reader(): pipe for pipe in pipes}
+def waiting_song(path: Path, content: Path, go: Path) -> Path:
+    """Sounds as another one does, but who decodes it waits until there is the file `go`."""
+    waveform, rate = soundfile.read(content, dtype="float32")
+    soundfile.write(f"{path}.au", waveform, rate, format="AU", subtype="FLOAT", endian="BIG")
+    path.write_text(WAITS.format(song=path, go=go))
+    return path
+
+
+def decoders_of(song: Path) -> list[int]:
+    """Ids of the processes that decoded it or do."""
+    notes = Path(f"{song}.decoders")
+    return [int(number) for number in notes.read_text().split()] if notes.exists() else []
+
+
+def wait_until(is_so, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def lose_a_node_in_mid_song(cluster, songs: list[Path], go: Path) -> None:
+    """Once both nodes decode a waiting song, kills one; only when its decoder is gone does anybody get to hear it."""
+    wait_until(lambda: all(map(decoders_of, songs)))
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-    poll = select.poll()
-    for end in ends:
-        poll.register(end, select.POLLERR)
-    lost += [ends[end].path for end, _ in poll.poll(60_000)]
-    for end, pipe in ends.items():
-        if pipe.path not in lost:
-            os.write(end, pipe.content)
-        os.close(end)
-    for pipe in pipes:
-        if pipe.path in lost:
-            pipe.path.write_bytes(pipe.content)  # to whoever opens it next
+    wait_until(lambda: not all(is_running(decoders_of(song)[0]) for song in songs))
+    go.touch()
 
 
 @pytest.mark.slow
-def test_a_killed_command_and_a_killed_node_change_no_score(tiny_run, cluster, tmp_path, monkeypatch):
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc on this system")
+def test_a_killed_command_a_killed_node_and_a_song_that_crashes_its_decoder(tiny_run, cluster, tmp_path, monkeypatch):
     model, folder, music, listing = tiny_run[0], tmp_path / "tags", tmp_path / "music", tmp_path / "list.txt"
     music.mkdir()
     songs = [write(music / f"{number} 'é'.wav", noise(0.4 + 0.3 * number, number)) for number in range(8)]
@@ -104,25 +123,29 @@ def test_a_killed_command_and_a_killed_node_change_no_score(tiny_run, cluster, t
     done = [set(pd.read_parquet(part).path) for part in parts]
     assert list(map(len, done)) == [3, 2]
 
-    pipes = [Pipe(tmp_path / f"pipe{number}.wav", songs[number].read_bytes()) for number in (0, 1)]
-    (tmp_path / "text.mp3").write_text("la la la")
-    todo = [song for song in songs if text_of(song) not in set.union(*done)] + [tmp_path / "text.mp3"]
-    tasks = [pipes[0].path, *todo[:2], pipes[1].path, *todo[2:]]  # either starts with a pipe
+    waiting = [waiting_song(tmp_path / f"{number}.m4a", songs[number], tmp_path / "go") for number in (0, 1)]
+    broken = {"text.mp3": "la la la", "crash.m4a": CRASHES}
+    for name, content in broken.items():
+        (tmp_path / name).write_text(content)
+    todo = [song for song in songs if text_of(song) not in set.union(*done)]
+    todo += [tmp_path / name for name in broken]
+    tasks = [waiting[0], *todo[:2], waiting[1], *todo[2:]]  # either node starts with one
     monkeypatch.setattr(ray_runner, "SONGS_PER_TASK", 3)
     listing.write_bytes(b"\n".join(map(os.fsencode, [*tasks, *songs])))
-    lost: list[Path] = []
-    threading.Thread(target=lose_a_node_in_mid_song, args=(cluster, pipes, lost), daemon=True).start()
+    losing = (cluster, waiting, tmp_path / "go")
+    threading.Thread(target=lose_a_node_in_mid_song, args=losing, daemon=True).start()
     result = invoke(model, "--runner", "ray", "--catalogue", listing, "--parquet", folder, "--top", 2)
 
-    assert len(lost) == 1
+    assert sorted(len(decoders_of(song)) for song in waiting) == [1, 2]  # the lost one was begun anew
     assert result.exit_code == 1
     # Before that Ray tells of the lost node.
-    assert result.stdout.splitlines()[-1] == f"5 known already, 5 tagged, 1 without usable audio: {folder}"
+    assert result.stdout.splitlines()[-1] == f"5 known already, 5 tagged, 2 without usable audio: {folder}"
     assert f"{tmp_path}/text.mp3: cannot be decoded" in result.stderr
+    assert f"{tmp_path}/crash.m4a: its decoder crashed (segmentation fault)" in result.stderr
     assert [part.read_bytes() for part in parts] == list(parts.values())
     table = pd.concat([pd.read_parquet(part) for part in sorted(folder.glob("part-*.parquet"))]).set_index("path")
-    contents = dict(zip([*songs, *(pipe.path for pipe in pipes)], [*songs, *songs[:2]], strict=True))
-    assert sorted(table.index) == sorted(map(text_of, [*contents, tmp_path / "text.mp3"]))
+    contents = dict(zip([*songs, *waiting], [*songs, *songs[:2]], strict=True))
+    assert sorted(table.index) == sorted(map(text_of, [*contents, *(tmp_path / name for name in broken)]))
     tagger = Tagger.of_model(model)
     columns = [f"score:{tag}" for tag in TAGS]
     for path, content in contents.items():
@@ -144,7 +167,7 @@ def tag(tiny_run, tmp_path, monkeypatch):
     """Tags three songs on a cluster whose rows are given, as far as they are asked for; returns songs and all parts."""
     names = ["/music/a.wav", "/music/b.wav", "/music/c.wav"]
 
-    def run(*rows):
+    def run(*rows, stamps=("1 1", "1 2", "1 3")):
         def scored(ray, model, todo, catalogue):
             asked = [row | {"number": todo.index(name)} for row in rows if (name := names[row["number"]]) in todo]
             return [{column: np.array([value]) for column, value in row.items()} for row in asked]
@@ -152,7 +175,7 @@ def tag(tiny_run, tmp_path, monkeypatch):
         monkeypatch.setattr(ray_runner, "ray_cluster", nullcontext)
         monkeypatch.setattr(ray_runner, "_scored_windows", scored)
         model = ModelFiles.find(tiny_run[0])
-        songs = list(ray_runner.tag_catalogue(model, Catalogue(names), tmp_path / "tags", Choice(top=1)))
+        songs = list(ray_runner.tag_catalogue(model, Catalogue(names, stamps), tmp_path / "tags", Choice(top=1)))
         parts = sorted((tmp_path / "tags").glob("part-*.parquet"))
         return songs, pd.concat([pd.read_parquet(part) for part in parts])
 
@@ -186,6 +209,51 @@ def test_a_broken_song_has_another_row_only_where_its_reason_is_another(tag):
         assert last.to_dict() == {"/music/a.wav": "", "/music/b.wav": b, "/music/c.wav": c}
         lengths.append(len(table))
     assert lengths == [3, 3, 4, 5, 6]
+
+
+def test_another_content_under_an_old_name_is_scored_and_another_way_to_list_is_not(tag):
+    rows = [row(number, 0, 1) for number in range(3)]
+    tag(*rows)
+    changed = [row(number, 0, 1, score=0.9) for number in range(3)]
+    for stamps, new in (
+        (("1 1", "1 2", "1 3"), ""),
+        (("", "", ""), ""),  # a list of URIs names no sizes and times
+        (("1 1", "2 2", "1 4"), "bc"),
+        (("1 1", "2 2", "1 4"), ""),
+    ):
+        songs, table = tag(*changed, stamps=stamps)
+        assert {song.path for song in songs if song.is_new} == {f"/music/{name}.wav" for name in new}
+    last = table.drop_duplicates("path", keep="last").set_index("path")
+    np.testing.assert_allclose(last["score:rock"], [0.5, 0.9, 0.9], atol=1e-6)
+    assert last["stamp"].tolist() == ["1 1", "2 2", "1 4"]
+
+
+def test_both_runners_name_and_count_alike(tiny_run, tmp_path, monkeypatch):
+    def scored_here(ray, model, names, catalogue):
+        score = Scorer(ray_runner.packed(model), threads=None)
+        for songs in ray_runner._tasks(names):
+            numbers = {name: column.to_numpy() for name, column in zip(songs.column_names, songs.columns, strict=True)}
+            yield from map(score, songs_to_windows(numbers, catalogue.store, model.config.covering))
+
+    monkeypatch.setattr(ray_runner, "ray_cluster", nullcontext)
+    monkeypatch.setattr(ray_runner, "_scored_windows", scored_here)
+    monkeypatch.chdir(tmp_path)
+    Path("music").mkdir()
+    for number in range(2):
+        write(Path(f"music/{number}.wav"), noise(1, number))
+    write(Path("music/hush.wav"), 0 * noise(1))
+    Path("music/text.mp3").write_text("la la la")
+    os.mkfifo("music/pipe.wav")
+    arguments = [tiny_run[0], Path("music/hush.wav"), "./music", "--parquet"]
+    for _ in range(2):
+        local, ray = invoke(*arguments, "out"), invoke(*arguments, "out.d", "--runner", "ray")
+        assert local.stdout.replace("out", "out.d") == ray.stdout
+        assert sorted(local.stderr.splitlines()) == sorted(ray.stderr.splitlines())
+        assert (local.exit_code, ray.exit_code) == (1, 1)
+    assert ray.stdout == "2 known already, 2 without usable audio, 1 silent: out.d\n"
+    tables = [pd.read_parquet(place).set_index("path").sort_index() for place in ("out", "out.d/part-00000.parquet")]
+    columns = ["sha256", "model", "seconds", "flag", "reason", "tags", *(f"score:{tag}" for tag in TAGS)]
+    pd.testing.assert_frame_equal(*(table[columns] for table in tables), atol=1e-5)
 
 
 def test_a_cluster_that_fails_is_one_line(monkeypatch):

@@ -67,17 +67,19 @@ def test_the_last_row_has_what_is_known_of_a_song(music):
     assert (last["flag"], last["reason"]) == ("", "")
 
 
-def test_every_song_has_a_last_row_whatever_is_wrong_with_it(music):
-    (music / "closed.wav").mkdir()
-    names = ["silence.wav", "short.wav", "text.mp3", "missing.wav", "closed.wav"]
-    _, rows = rows_of([music / name for name in names])
-    silence, short, text, missing, closed = (last_row(rows, 7 + number) for number in range(5))
+@pytest.mark.parametrize("place", ["", "file://"])
+def test_every_song_has_a_last_row_whatever_is_wrong_with_it(music, place):
+    (music / "folder.wav").mkdir()
+    os.mkfifo(music / "pipe.wav")
+    names = ["silence.wav", "short.wav", "text.mp3", "missing.wav", "folder.wav", "pipe.wav", "/dev/zero"]
+    _, rows = rows_of([f"{place}{music / name}" for name in names], fs.LocalFileSystem() if place else None)
+    silence, short, text, missing, *others = (last_row(rows, 7 + number) for number in range(len(names)))
     assert (silence["flag"], short["flag"]) == ("silent", "too short")
     assert (silence["windows"], short["windows"]) == (3, 1)
     assert text["reason"].startswith("cannot be decoded")
     assert text["sha256"] == hashlib.sha256(b"la la la").hexdigest()
     assert missing["reason"] == "cannot be read: no such file or directory"
-    assert closed["reason"] == "cannot be read: is a directory"
+    assert [other["reason"] for other in others] == ["not a file"] * 3
     assert not text["window"].any()
 
 
