@@ -129,7 +129,7 @@ def _on_cluster(
     from genre_tagger.tagging.ray_runner import tag_catalogue
 
     model, listed = ModelFiles.find(where), Catalogue.named(catalogue) if catalogue else Catalogue.of_files(music)
-    return listed.names, tag_catalogue(model, listed, folder, choice)
+    return list(listed.stamps), tag_catalogue(model, listed, folder, choice)
 
 
 def _asked(client: "Client", files: list[Path]) -> Generator["Song", None, None]:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -22,14 +22,12 @@ class Catalogue:
     """Files that lie in one place, by the names that results have for them.
 
     Attributes:
-        names: paths as they were given, or URIs of a store's objects, written without escapes; each once.
-        stamps: of each its size and when it was last changed, by which another content under an old name is noticed;
-            empty where nobody told.
+        stamps: by path as it was given, or by URI of a store's object, written without escapes: the size and when it
+            was last changed, by which another content under an old name is noticed; empty where nobody told.
         store: that has the objects; None for paths.
     """
 
-    names: Sequence[str]
-    stamps: Sequence[str]
+    stamps: Mapping[str, str]
     store: fs.FileSystem | None = None
 
     @classmethod
@@ -66,7 +64,7 @@ class Catalogue:
                 f"--catalogue {file}: found {first!r} and {second!r}, expected paths, or URIs of one bucket"
             )
         if bucket := next(iter(places)):
-            return cls(names, [""] * len(names), _opened(bucket)[0])  # a request for each would take days
+            return cls(dict.fromkeys(names, ""), _opened(bucket)[0])  # a request for each would take days
         return cls._of_paths(names)
 
     @classmethod
@@ -82,18 +80,17 @@ class Catalogue:
         except OSError as error:
             raise UserError(f"--catalogue {uri}: cannot be listed ({_first_line(error)})") from None
         stamps = {
-            entry.path: _stamp(entry.size, entry.mtime_ns)
+            f"{_scheme(uri)}://{entry.path}": _stamp(entry.size, entry.mtime_ns)
             for entry in sorted(entries, key=lambda entry: entry.path)
             if entry.type == fs.FileType.File and _is_audio(entry.path, place)
         }
         if not stamps:
             raise UserError(f"--catalogue {uri}: found no audio, expected names that end in {', '.join(SUFFIXES)}")
-        return cls([f"{_scheme(uri)}://{key}" for key in stamps], list(stamps.values()), store)
+        return cls(stamps, store)
 
     @classmethod
     def _of_paths(cls, paths: Iterable[str]) -> "Catalogue":
-        stamps = {path: _stamp_of(path) for path in paths}
-        return cls(list(stamps), list(stamps.values()))
+        return cls({path: _stamp_of(path) for path in paths})
 
 
 def open_file(name: str, store: fs.FileSystem | None) -> BinaryIO:

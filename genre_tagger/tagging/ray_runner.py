@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyarrow import fs
 
 from genre_tagger.errors import UserError
 from genre_tagger.export.contract import SAVED_MODEL_NAME
@@ -69,17 +70,18 @@ def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice:
     with locked(folder):
         remove_leftovers(folder)
         known = _known(folder, model.version)
-        stamps = {}  # of what is to be done
-        for name, stamp in zip(catalogue.names, catalogue.stamps, strict=True):
+        todo = {}  # stamps by name
+        for name, stamp in catalogue.stamps.items():
             outcome = known.get(text_of(name))
             if outcome and outcome.stands(stamp):
                 yield Song(name, flag=outcome.flag, is_new=False)
             else:
-                stamps[name] = stamp
-        if stamps:
+                todo[name] = stamp
+        if todo:
             with ray_cluster() as ray:
-                songs = _songs(_scored_windows(ray, model, list(stamps), catalogue), list(stamps), model)
-                stamped = (replace(song, stamp=stamps[song.path]) for song in songs)
+                names = list(todo)
+                songs = _songs(_scored_windows(ray, model, names, catalogue.store), names, model)
+                stamped = (replace(song, stamp=todo[song.path]) for song in songs)
                 yield from _written(stamped, known, folder, model, choice)
 
 
@@ -117,16 +119,18 @@ def _written(
                 yield song
 
 
-def _scored_windows(ray: ModuleType, model: ModelFiles, names: Sequence[str], catalogue: Catalogue) -> Iterable[Rows]:
+def _scored_windows(
+    ray: ModuleType, model: ModelFiles, names: Sequence[str], store: fs.FileSystem | None
+) -> Iterable[Rows]:
     """All windows of all songs with their probabilities, as they come."""
     config = model.config.covering
     cores, gpus = (int(ray.cluster_resources().get(kind, 0)) for kind in ("CPU", "GPU"))
     scorer_share = {"num_gpus": 1} if gpus else {"num_cpus": SCORER_CPUS}
-    tasks = _tasks(names if catalogue.store else [str(Path(name).absolute()) for name in names])
+    tasks = _tasks(names if store else [str(Path(name).absolute()) for name in names])
     windows = ray.data.from_arrow(tasks).map_batches(
         songs_to_windows,
         batch_size=None,
-        fn_kwargs={"store": catalogue.store, "config": config},
+        fn_kwargs={"store": store, "config": config},
         num_cpus=1 if gpus else DECODER_CPUS,
     )
     scored = windows.map_batches(

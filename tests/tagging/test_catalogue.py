@@ -35,8 +35,8 @@ class FakeStore:
 
 def test_a_prefix_names_all_audio_below_it(bucket):
     found = Catalogue.of_prefix("s3://music/rock")
-    assert list(found.names) == [f"s3://music/rock/{name}" for name in sorted(AUDIO)]
-    for name, key in zip(found.names, sorted(AUDIO), strict=True):
+    assert list(found.stamps) == [f"s3://music/rock/{name}" for name in sorted(AUDIO)]
+    for name, key in zip(found.stamps, sorted(AUDIO), strict=True):
         with open_file(name, found.store) as file:
             assert file.read() == key.encode()
 
@@ -45,8 +45,8 @@ def test_a_prefix_of_a_real_file_system(tmp_path):
     (tmp_path / "sub dir").mkdir()
     (tmp_path / "sub dir" / "50%.wav").write_bytes(b"sound")
     found = Catalogue.of_prefix(f"file://{tmp_path}")
-    assert list(found.names) == [f"file://{tmp_path}/sub dir/50%.wav"]
-    with open_file(found.names[0], found.store) as file:
+    assert list(found.stamps) == [f"file://{tmp_path}/sub dir/50%.wav"]
+    with open_file(next(iter(found.stamps)), found.store) as file:
         assert file.read() == b"sound"
 
 
@@ -54,8 +54,8 @@ def test_a_list_of_objects(bucket, tmp_path):
     listing = tmp_path / "list.txt"
     listing.write_text("s3://music/rock/b.flac\r\n\ns3://music/rock/a/音.OGG\ns3://music/rock/b.flac", encoding="utf-8")
     found = Catalogue.of_list(listing)
-    assert list(found.names) == ["s3://music/rock/b.flac", "s3://music/rock/a/音.OGG"]
-    with open_file(found.names[1], found.store) as file:
+    assert list(found.stamps) == ["s3://music/rock/b.flac", "s3://music/rock/a/音.OGG"]
+    with open_file(list(found.stamps)[1], found.store) as file:
         assert file.read() == "a/音.OGG".encode()
 
 
@@ -65,8 +65,8 @@ def test_a_list_of_paths_keeps_names_as_the_disk_has_them(tmp_path, monkeypatch)
     Path(os.fsdecode(name)).write_bytes(b"sound")
     Path("list.txt").write_bytes(name + b"\n")
     found = Catalogue.of_list(Path("list.txt"))
-    assert list(found.names) == [os.fsdecode(name)]
-    with open_file(found.names[0], found.store) as file:
+    assert list(found.stamps) == [os.fsdecode(name)]
+    with open_file(next(iter(found.stamps)), found.store) as file:
         assert file.read() == b"sound"
 
 
@@ -76,7 +76,7 @@ def test_files_and_folders_keep_the_names_that_they_are_given(tmp_path, monkeypa
     for name in ("music/b.mp3", "music/a.wav", "c.flac"):
         Path(name).touch()
     found = Catalogue.of_files([Path("c.flac"), Path("music"), Path("c.flac"), tmp_path / "c.flac"])
-    assert list(found.names) == ["c.flac", "music/a.wav", "music/b.mp3", f"{tmp_path}/c.flac"]
+    assert list(found.stamps) == ["c.flac", "music/a.wav", "music/b.mp3", f"{tmp_path}/c.flac"]
     assert found.store is None
 
 
@@ -90,7 +90,7 @@ def test_a_stamp_tells_one_content_from_another_however_it_is_listed(tmp_path):
             Catalogue.of_list(tmp_path / "list"),
             Catalogue.of_prefix(f"file://{tmp_path}"),
         )
-        return {stamp for way in ways for stamp in way.stamps}
+        return {stamp for way in ways for stamp in way.stamps.values()}
 
     seen = set()
     for content, changed in ((b"sound", 1), (b"sound", 2), (b"longer", 2)):
@@ -105,7 +105,7 @@ def test_what_cannot_be_looked_at_has_no_stamp(bucket, tmp_path):
     for number, name in enumerate((f"{tmp_path}/gone.wav", "s3://music/rock/b.flac")):
         listing = tmp_path / f"list{number}"
         listing.write_text(name)
-        assert list(Catalogue.of_list(listing).stamps) == [""]
+        assert dict(Catalogue.of_list(listing).stamps) == {name: ""}
 
 
 @pytest.mark.parametrize(

@@ -168,14 +168,15 @@ def tag(tiny_run, tmp_path, monkeypatch):
     names = ["/music/a.wav", "/music/b.wav", "/music/c.wav"]
 
     def run(*rows, stamps=("1 1", "1 2", "1 3")):
-        def scored(ray, model, todo, catalogue):
+        def scored(ray, model, todo, store):
             asked = [row | {"number": todo.index(name)} for row in rows if (name := names[row["number"]]) in todo]
             return [{column: np.array([value]) for column, value in row.items()} for row in asked]
 
         monkeypatch.setattr(ray_runner, "ray_cluster", nullcontext)
         monkeypatch.setattr(ray_runner, "_scored_windows", scored)
         model = ModelFiles.find(tiny_run[0])
-        songs = list(ray_runner.tag_catalogue(model, Catalogue(names, stamps), tmp_path / "tags", Choice(top=1)))
+        catalogue = Catalogue(dict(zip(names, stamps, strict=True)))
+        songs = list(ray_runner.tag_catalogue(model, catalogue, tmp_path / "tags", Choice(top=1)))
         parts = sorted((tmp_path / "tags").glob("part-*.parquet"))
         return songs, pd.concat([pd.read_parquet(part) for part in parts])
 
@@ -229,11 +230,11 @@ def test_another_content_under_an_old_name_is_scored_and_another_way_to_list_is_
 
 
 def test_both_runners_name_and_count_alike(tiny_run, tmp_path, monkeypatch):
-    def scored_here(ray, model, names, catalogue):
+    def scored_here(ray, model, names, store):
         score = Scorer(ray_runner.packed(model), threads=None)
         for songs in ray_runner._tasks(names):
             numbers = {name: column.to_numpy() for name, column in zip(songs.column_names, songs.columns, strict=True)}
-            yield from map(score, songs_to_windows(numbers, catalogue.store, model.config.covering))
+            yield from map(score, songs_to_windows(numbers, store, model.config.covering))
 
     monkeypatch.setattr(ray_runner, "ray_cluster", nullcontext)
     monkeypatch.setattr(ray_runner, "_scored_windows", scored_here)
