@@ -11,6 +11,8 @@ from types import ModuleType
 from genre_tagger.errors import UserError
 
 CONNECT_SECONDS = 10
+# Of each lost machine Ray says that it is, and why; this is its log, and what is begun anew.
+NOT_TOLD = r"^Raylet is terminated|will be retried\. Error: Task failed because the node"
 
 
 @contextmanager
@@ -23,13 +25,7 @@ def ray_cluster() -> Iterator[ModuleType]:
         UserError: Ray is not installed, does not answer, does not take the command line, or fails while it is used.
     """
     _refuse_odd_command_line()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # notes on what is being done about a lost machine
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise UserError(f"--runner ray: {error}; install it with `pip install 'genre-tagger[ray]'`") from None
+    ray = import_ray()
     _connect(ray)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -44,6 +40,19 @@ def ray_cluster() -> Iterator[ModuleType]:
         ) from error
     finally:
         ray.shutdown()
+
+
+def import_ray() -> ModuleType:
+    """Ray, quiet: it reads these settings while it is imported. Raises UserError where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # notes on what is being done about a lost machine
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOT_TOLD)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError(f"--runner ray: {error}; install it with `pip install 'genre-tagger[ray]'`") from None
+    return ray
 
 
 def _refuse_odd_command_line() -> None:
