@@ -255,12 +255,14 @@ def test_both_runners_name_and_count_alike(tiny_run, tmp_path, monkeypatch):
     os.mkfifo("music/pipe.wav")
     arguments = [tiny_run[0], Path("music/hush.wav"), "./music", "--parquet"]
     for _ in range(2):
-        local, ray = invoke(*arguments, "tags"), invoke(*arguments, "parts", "--runner", "ray")
-        assert local.stdout.replace(": tags", ": parts") == ray.stdout
+        local, ray = invoke(*arguments, "tags.parquet"), invoke(*arguments, "parts", "--runner", "ray")
+        assert local.stdout.replace(": tags.parquet", ": parts") == ray.stdout
         assert sorted(local.stderr.splitlines()) == sorted(ray.stderr.splitlines())
         assert (local.exit_code, ray.exit_code) == (1, 1)
     assert ray.stdout == "2 known already, 2 without usable audio, 1 silent: parts\n"
-    tables = [pd.read_parquet(place).set_index("path").sort_index() for place in ("tags", "parts/part-00000.parquet")]
+    tables = [
+        pd.read_parquet(place).set_index("path").sort_index() for place in ("tags.parquet", "parts/part-00000.parquet")
+    ]
     columns = ["sha256", "model", "seconds", "flag", "reason", "tags", *(f"score:{tag}" for tag in TAGS)]
     pd.testing.assert_frame_equal(*(table[columns] for table in tables), atol=1e-5)
 
