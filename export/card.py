@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genre_tagger.config import Config
+from genre_tagger.evaluation.words import area_text, number_text
 from genre_tagger.export.contract import THRESHOLDS_NAME, WAV_MAX_SECONDS, WAV_RATES_HZ
 from genre_tagger.export.thresholds import Thresholds
 from genre_tagger.frontend import LOG10_FACTOR
@@ -121,7 +122,7 @@ def _metrics(metrics: Mapping[str, Any] | None) -> str:
     if metrics["floor"]:
         rows.append(("logistic-regression floor", metrics["floor"]["roc_auc"], metrics["floor"]["pr_auc"]))
     lines = ["| | macro ROC-AUC | macro PR-AUC |", "|---|---|---|"]
-    lines += [f"| {name} | {_interval(roc)} | {_interval(pr)} |" for name, roc, pr in rows]
+    lines += [f"| {name} | {area_text(roc)} | {area_text(pr)} |" for name, roc, pr in rows]
     lines += [
         "",
         "95 % intervals, bootstrapped over groups.",
@@ -130,7 +131,9 @@ def _metrics(metrics: Mapping[str, Any] | None) -> str:
         "|---|---|---|---|",
     ]
     for tag, scores in metrics["tags"].items():
-        lines.append(f"| {tag} | {_number(scores['roc_auc'])} | {_number(scores['pr_auc'])} | {scores['positives']} |")
+        lines.append(
+            f"| {tag} | {number_text(scores['roc_auc'])} | {number_text(scores['pr_auc'])} | {scores['positives']} |"
+        )
     return "\n".join(lines)
 
 
@@ -189,13 +192,3 @@ def _versions(environment: Mapping[str, Any]) -> str:
 
 def _items(*lines: str) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _interval(area: Mapping[str, float | None]) -> str:
-    if area["value"] is None:
-        return "undefined"
-    return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

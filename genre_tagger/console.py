@@ -28,6 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from genre_tagger.errors import UserError
+from genre_tagger.evaluation.words import area_text, number_text
 
 if TYPE_CHECKING:
     from genre_tagger.comparing import Compared
@@ -178,7 +179,7 @@ def print_evaluation(report: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for tag, scores in report["tags"].items():
         counts = str(scores["positives"]), str(scores["negatives"])
-        table.add_row(escape(tag), _number(scores["roc_auc"]), _number(scores["pr_auc"]), *counts)
+        table.add_row(escape(tag), number_text(scores["roc_auc"]), number_text(scores["pr_auc"]), *counts)
     _print(table)
     print_report(report)
     if "robustness" in report:
@@ -203,7 +204,7 @@ def print_robustness(rows: list[dict[str, Any]]) -> None:
     clean, *perturbed = rows
     table = _table("perturbed test clips, differences from clean with paired 95 % intervals", "condition")
     for area, name in (("roc_auc", "ROC-AUC"), ("pr_auc", "PR-AUC")):
-        table.add_column(f"{name}, clean {_number(clean[area])}", justify="right")
+        table.add_column(f"{name}, clean {number_text(clean[area])}", justify="right")
     for row in perturbed:
         table.add_row(row["condition"], _difference(row, "roc_auc"), _difference(row, "pr_auc"))
     _print(table)
@@ -413,13 +414,15 @@ def _figure_table(report: dict[str, Any]) -> Table:
     table = _table(f"{report['split']}: {counts}, 95 % intervals{_protocol(report.get('protocol'))}", "")
     for name in ("macro ROC-AUC", "macro PR-AUC"):
         table.add_column(name, justify="right")
-    table.add_row("model", _interval(report["roc_auc"]), _interval(report["pr_auc"]))
+    table.add_row("model", area_text(report["roc_auc"]), area_text(report["pr_auc"]))
     if report["floor"]:
         floor = report["floor"]
-        table.add_row("logistic-regression floor", _interval(floor["roc_auc"]), _interval(floor["pr_auc"]))
+        table.add_row("logistic-regression floor", area_text(floor["roc_auc"]), area_text(floor["pr_auc"]))
     for family, scores in report["families"].items():
         table.add_row(
-            f"{escape(family)} ({_tags(len(scores['tags']))})", _number(scores["roc_auc"]), _number(scores["pr_auc"])
+            f"{escape(family)} ({_tags(len(scores['tags']))})",
+            number_text(scores["roc_auc"]),
+            number_text(scores["pr_auc"]),
         )
     return table
 
@@ -444,12 +447,6 @@ def _listed(names: list[str], tags: dict[str, Any]) -> str:
     return ", ".join(f"{name} {tags[name]['roc_auc']:.3f}" for name in names)
 
 
-def _interval(area: dict[str, float | None]) -> str:
-    if area["value"] is None:
-        return "undefined"
-    return f"{area['value']:.4f} [{area['low']:.3f}, {area['high']:.3f}]"
-
-
 def _difference(row: dict[str, Any], area: str) -> str:
     value, low, high = (row[f"{area}_difference{end}"] for end in ("", "_low", "_high"))
     return "undefined" if value is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
@@ -461,7 +458,3 @@ def _protocol(name: str | None) -> str:
 
 def _tags(count: int) -> str:
     return f"{count} tag" if count == 1 else f"{count} tags"
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
