@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from genre_tagger.data.dataset import Dataset, LabelledClips
 from genre_tagger.data.pipeline import ClipReader, evaluation_windows, to_float
 from genre_tagger.evaluation.evaluate import predictions_of
 from genre_tagger.evaluation.predictions import Predictions, read_predictions, write_predictions
+from genre_tagger.evaluation.robustness import perturbations
 from genre_tagger.evaluation.robustness.perturbations import CONDITIONS, LENGTHS, TELEPHONE, TELEPHONE_RATE
 from genre_tagger.evaluation.robustness.plot import plot_robustness
 from genre_tagger.evaluation.robustness.table import robustness_table, tag_table
@@ -143,9 +145,10 @@ def _counted(windows: Iterable, on_clips: Callable[[int], None]) -> Iterator:
 
 
 def _keep_same_origin(run: RunDirectory, config: Config, dataset: Dataset) -> None:
-    """Removes what another model or other data has left, and says what the scores to come belong to."""
+    """Removes what another model, data or perturbations have left, and says what the scores to come belong to."""
     digest = hashlib.sha256(f"{__version__}\n{dataset.hash}\n{config.to_yaml()}".encode())
-    digest.update(run.model.read_bytes())
+    for file in (run.model, Path(perturbations.__file__)):
+        digest.update(file.read_bytes())
     origin = run.robustness / ORIGIN_NAME
     if origin.exists() and origin.read_text(encoding="utf-8") == digest.hexdigest():
         return

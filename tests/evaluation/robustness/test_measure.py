@@ -1,6 +1,7 @@
 """A made-up model that hears how bright a window is: what takes the brightness away costs it, what does not is free."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from genre_tagger.data.dataset import Dataset, LabelledClips
 from genre_tagger.data.pipeline import evaluation_windows
 from genre_tagger.errors import UserError
 from genre_tagger.evaluation.evaluate import predictions_of
-from genre_tagger.evaluation.robustness import measure
+from genre_tagger.evaluation.robustness import measure, perturbations
 from genre_tagger.evaluation.robustness.measure import (
     PerturbedReader,
     left_out_conditions,
@@ -171,6 +172,16 @@ def test_a_killed_measurement_goes_on_and_another_model_begins_anew(dataset, run
     with pytest.raises(KeyboardInterrupt):
         measured(run, dataset, monkeypatch, nothing)
     assert not list(run.robustness.glob("*.parquet")) and not list(run.report.iterdir())
+
+
+def test_changed_perturbations_begin_anew(dataset, run, monkeypatch, tmp_path):
+    measured(run, dataset, monkeypatch, Brightness())
+    changed = tmp_path / "perturbations.py"
+    changed.write_text(Path(perturbations.__file__).read_text() + "# louder\n")
+    monkeypatch.setattr(perturbations, "__file__", str(changed))
+    with pytest.raises(KeyboardInterrupt):
+        measured(run, dataset, monkeypatch, Brightness(calls=0))
+    assert not list(run.robustness.glob("*.parquet"))
 
 
 def test_two_at_once_are_refused(dataset, run, monkeypatch):
