@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from genre_tagger.data.decode import Undecodable
+from genre_tagger.data.decode import Silent, Undecodable
 from genre_tagger.errors import UserError
-from genre_tagger.export.contract import MODEL_NAME, TOP_TAGS
+from genre_tagger.export.contract import MODEL_NAME, SILENCE, TOP_TAGS
 from genre_tagger.export.pieces import MAX_REQUEST_BYTES, Piece, batches_of, pieces_of
 from genre_tagger.export.transport import Busy, open_transport
 
@@ -105,8 +105,8 @@ class Client:
         """Top tags of many files, or why there are none, in their order; several files go in a request.
 
         A file of over 10 minutes is sent in equal pieces whose probabilities are averaged by duration, whatever the
-        run's pooling; pieces that the server refuses (silent ones) are left out. Only names that the server gave are
-        known: a tag among the first five of no piece is not among the file's.
+        run's pooling; silent pieces are left out, and a file of which the server refuses one for anything else has no
+        tags. Only names that the server gave are known: a tag among the first five of no piece is not among the file's.
 
         Raises:
             UserError: the server cannot be reached, refuses or answers nonsense.
@@ -159,11 +159,11 @@ class Client:
             raise UserError(f"{self.server}: {errors[0]}")
         return embedding
 
-    def _answered(self, batch: list[Piece]) -> Iterator[tuple[Piece, Answer]]:
+    def _answered(self, batch: list[Piece]) -> Iterator[tuple[Piece, Answer | Undecodable]]:
         audio = [piece.wav for piece in batch if not piece.problem]
         answers = iter(self.predict("wav", audio))
         for piece in batch:
-            yield piece, Answer(str(piece.problem), np.zeros(0), {}) if piece.problem else next(answers)
+            yield piece, piece.problem or _heard(next(answers))
 
     def _patiently(self, request: Callable[[], Result]) -> Result:
         for attempt in range(self._attempts):
@@ -176,12 +176,21 @@ class Client:
         raise UserError(f"{self.server}: not available, {self._attempts} attempts: {reason}")
 
 
-def _merged(answered: Sequence[tuple[Piece, Answer]]) -> dict[str, float] | Undecodable:
-    """One file's tags from those of its pieces; a song may be silent for 10 minutes, so some may be refused."""
-    heard = [(piece, answer) for piece, answer in answered if not answer.error]
+def _heard(answer: Answer) -> Answer | Undecodable:
+    """The answer, or why there are no scores in it."""
+    if not answer.error:
+        return answer
+    return Silent(answer.error) if answer.error == SILENCE else Undecodable(answer.error)
+
+
+def _merged(answered: Sequence[tuple[Piece, Answer | Undecodable]]) -> dict[str, float] | Undecodable:
+    """One file's tags from those of its pieces; a song may be silent for 10 minutes, but all else must be heard."""
+    problems = [outcome for _, outcome in answered if isinstance(outcome, Undecodable)]
+    if serious := [problem for problem in problems if not isinstance(problem, Silent)]:
+        return serious[0]
+    heard = [(piece, outcome) for piece, outcome in answered if isinstance(outcome, Answer)]
     if not heard:
-        piece, answer = answered[0]
-        return piece.problem or Undecodable(answer.error)
+        return problems[0]
     if len(heard) == 1:
         return heard[0][1].top
     weights = [piece.samples for piece, _ in heard]

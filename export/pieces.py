@@ -11,7 +11,6 @@ import numpy as np
 import soundfile
 
 from genre_tagger.data.decode import (
-    SILENT_PEAK,
     Silent,
     TooLong,
     Undecodable,
@@ -20,7 +19,7 @@ from genre_tagger.data.decode import (
     sample_rate_of,
     to_pcm16,
 )
-from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, WAV_MAX_SECONDS, WAV_RATES_HZ
+from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, SILENT_FILE_PEAK, WAV_MAX_SECONDS, WAV_RATES_HZ
 
 MAX_ITEMS = ALLOWED_BATCH_SIZES[-1]  # a server with batching refuses more in one request
 # Room for the longest piece (10 minutes of 16 bits at 48 kHz); thirty times less than gRPC could carry, so that a
@@ -65,7 +64,9 @@ def pieces_of(number: int, path: Path) -> Iterator[Piece]:
 
 def _parts(path: Path, rate: int) -> Iterator[np.ndarray]:
     try:
-        yield decode(path, rate, max_seconds=WAV_MAX_SECONDS)
+        waveform = decode(path, rate, max_seconds=WAV_MAX_SECONDS)
+        _refuse_silence(np.abs(waveform).max())
+        yield waveform
     except TooLong:
         samples = _measure(path, rate)
         count = math.ceil(samples / (WAV_MAX_SECONDS * rate))
@@ -74,13 +75,17 @@ def _parts(path: Path, rate: int) -> Iterator[np.ndarray]:
 
 
 def _measure(path: Path, rate: int) -> int:
-    """Samples of a file; raises Undecodable as `decode` does."""
+    """Samples of a file; raises Undecodable as `decode_blocks` does, and for silence."""
     samples, peak = 0, 0.0
     for block in decode_blocks(path, rate):
         samples, peak = samples + len(block), max(peak, np.abs(block).max(initial=0))
-    if peak < SILENT_PEAK:
-        raise Silent("digital silence")
+    _refuse_silence(peak)
     return samples
+
+
+def _refuse_silence(peak: float) -> None:
+    if peak < SILENT_FILE_PEAK:
+        raise Silent(f"silent: nothing above {20 * math.log10(SILENT_FILE_PEAK):.0f} dB of full scale")
 
 
 def _cut(blocks: Iterator[np.ndarray], sizes: list[int]) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from math import ceil
 import tensorflow as tf
 
 from genre_tagger.data.decode import PCM16_SCALE
-from genre_tagger.export.contract import WAV_RATES_HZ
+from genre_tagger.export.contract import SILENCE, WAV_RATES_HZ
 from genre_tagger.export.resample import Polyphase, design, resampled_length
 from genre_tagger.export.wav import WavHeader, read_header, read_mono
 
@@ -17,7 +17,6 @@ MAX_PEAK = 2**31  # integers that nobody scaled stay below; far above it, powers
 
 NOT_FINITE = "NaN or infinity among its samples"
 TOO_LOUD = f"samples above {MAX_PEAK}, expected a full scale of 1"
-SILENT = "digital silence"
 
 
 def waveform_reader(target_hz: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
@@ -56,7 +55,7 @@ def header_samples(header: WavHeader, target_hz: int) -> tf.Tensor:
 def sample_error(waveform: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
     """What is wrong with samples [..., samples], of which it is known whether all are finite: string [...]."""
     peak = tf.reduce_max(tf.abs(waveform), axis=-1)
-    error = tf.where(peak > MAX_PEAK, TOO_LOUD, tf.where(peak < 0.5 / PCM16_SCALE, SILENT, ""))
+    error = tf.where(peak > MAX_PEAK, TOO_LOUD, tf.where(peak < 0.5 / PCM16_SCALE, SILENCE, ""))
     return tf.where(is_finite, error, NOT_FINITE)
 
 

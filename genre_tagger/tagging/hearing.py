@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from genre_tagger.data.decode import MIN_SECONDS, Silent, TooShort, Undecodable, decode_blocks
+from genre_tagger.export.contract import SILENT_FILE_PEAK
 
-# -72 dB of full scale, 8 steps of 16 bits: an empty track with the dither of its mastering stays below, music above.
-SILENT_FILE_PEAK = 2**-12
 # Of a window: what is missing in it is filled with zeros, as in training, and below this a model hears little else.
 SHORTEST_SHARE = 0.25
 

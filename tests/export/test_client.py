@@ -18,7 +18,7 @@ from model_server import TAGS, GrpcServer, RestServer, probabilities, tone, top_
 from typer.testing import CliRunner
 
 from genre_tagger.cli import app
-from genre_tagger.data.decode import Undecodable
+from genre_tagger.data.decode import Silent, Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export import pieces
 from genre_tagger.export.client import Client
@@ -137,6 +137,22 @@ def test_a_long_file_is_refused_when_all_its_pieces_are(server, tmp_path):
     soundfile.write(tmp_path / "long.wav", np.full(601 * 12_000, 32_000, np.int16), 12_000)
     with pytest.raises(Undecodable, match="the server dislikes it"):
         Client(server.address).tag(tmp_path / "long.wav")
+
+
+def test_only_silence_is_passed_over_in_a_long_file(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces, "WAV_MAX_SECONDS", 1)
+    samples = np.repeat(np.array((0.2, 0.99, 0.4)) * 32768, 10_000).astype(np.int16)  # the server dislikes the second
+    soundfile.write(tmp_path / "long.wav", samples, 12_000)
+    with pytest.raises(Undecodable, match="the server dislikes it"):
+        Client(server.address).tag(tmp_path / "long.wav")
+    assert len(server.requests[0][3]) == 3
+
+
+def test_what_the_server_calls_silent_is_silent(server, tmp_path):
+    nothing = {"probabilities": [[0.0] * 6], "top_tags": [[""] * 5], "top_scores": [[0.0] * 5]}
+    server.script.append(lambda _: nothing | {"error": ["digital silence"]})  # all that sounds is above what it hears
+    with pytest.raises(Silent, match="digital silence"):
+        Client(server.address).tag(tone(tmp_path / "a.wav", 0.5))
 
 
 def test_an_item_with_an_error_has_no_top_tags(server, tmp_path):
