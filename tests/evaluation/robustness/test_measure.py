@@ -175,7 +175,9 @@ def test_a_killed_measurement_goes_on_and_another_model_begins_anew(dataset, run
 
 
 def test_changed_perturbations_begin_anew(dataset, run, monkeypatch, tmp_path):
-    measured(run, dataset, monkeypatch, Brightness())
+    with pytest.raises(KeyboardInterrupt):
+        measured(run, dataset, monkeypatch, Brightness(calls=9))
+    assert len(list(run.robustness.glob("*.parquet"))) == 1
     changed = tmp_path / "perturbations.py"
     changed.write_text(Path(perturbations.__file__).read_text() + "# louder\n")
     monkeypatch.setattr(perturbations, "__file__", str(changed))
