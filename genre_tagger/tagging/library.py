@@ -27,10 +27,12 @@ def tagger_by_server(client: Client, path: Path) -> Tagger:
     """A tagger whose windows a server scores; files of its model give the names of all tags, and the windows.
 
     Raises:
-        UserError: as `Tagger.of_model`. That the server's model is another one turns out with its first answer.
+        UserError: as `Tagger.of_model`; or the server cannot be asked, or has another model.
     """
     files = ModelFiles.find(path)
-    return Tagger(ServedModel(client, files), files.config, files.tags, files.version)
+    served = ServedModel(client, files)
+    served.refuse_another()
+    return Tagger(served, files.config, files.tags, files.version)
 
 
 def tag_library(

@@ -94,6 +94,7 @@ class ExportedModel:
     def __init__(self, path: Path):
         import tensorflow as tf
 
+        self._path = path
         try:
             self._loaded = tf.saved_model.load(str(path))  # signatures alone do not keep its variables alive
         except (OSError, ValueError, tf.errors.OpError) as error:
@@ -102,12 +103,19 @@ class ExportedModel:
             ) from None
 
     def __call__(self, windows: np.ndarray, embed: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """See WindowModel."""
+        """See WindowModel; raises UserError where a signature answers with an error, as its zeros are no scores."""
+        windows = never_silent(windows)
+        probabilities = self._ask("serving_default", windows)["probabilities"]
+        return probabilities, self._ask("embed", windows)["embedding"] if embed else None
+
+    def _ask(self, signature: str, windows: np.ndarray) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
-        waveform, signatures = tf.constant(never_silent(windows)), self._loaded.signatures
-        probabilities = signatures["serving_default"](waveform=waveform)["probabilities"].numpy()
-        return probabilities, signatures["embed"](waveform=waveform)["embedding"].numpy() if embed else None
+        answer = self._loaded.signatures[signature](waveform=tf.constant(windows))
+        outputs = {name: output.numpy() for name, output in answer.items()}
+        if errors := [error.decode() for error in outputs["error"] if error]:
+            raise UserError(f"{self._path}: {errors[0]}; expected it to take the windows of its own configuration")
+        return outputs
 
 
 def _digest(files: list[Path]) -> str:

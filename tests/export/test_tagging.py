@@ -1,6 +1,7 @@
 """Taggers by an exported version and by a server of one: the same as the run's, whatever the song."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,12 @@ import tensorflow as tf
 from typer.testing import CliRunner
 
 from genre_tagger.cli import app
+from genre_tagger.errors import UserError
+from genre_tagger.export import pieces
+from genre_tagger.export.client import Client
+from genre_tagger.models.tagger import load_tagger
+from genre_tagger.tagging.library import tagger_by_server
+from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.tagger import Tagger
 
 
@@ -106,6 +113,32 @@ def test_a_model_of_other_tags_than_the_server_s_is_refused(serving, exported, s
     assert line.startswith(f"{serving.address}: {expected}") and str(other) in line
 
 
+@pytest.fixture(scope="module")
+def retrained(run, tmp_path_factory):
+    """The run with other weights and the same tags."""
+    path = shutil.copytree(run.path, tmp_path_factory.mktemp("retrained") / "tiny")
+    model = load_tagger(path / "model.keras")
+    last = model.get_layer("probabilities")
+    last.bias.assign(np.asarray(last.bias) + np.linspace(-0.5, 0.5, 7))
+    model.save(path / "model.keras")
+    return path
+
+
+def test_a_server_of_a_retrained_model_is_refused(serving, retrained, song, tmp_path, failure):
+    line = failure("tag", "--server", serving.address, retrained, song, "--csv", tmp_path / "out.csv")
+    found, expected = re.fullmatch(
+        rf"{serving.address}: has another model than {retrained}: scores '.+' (0\.\d+) in a reference sound, "
+        r"expected (0\.\d+)",
+        line,
+    ).groups()
+    assert 0.05 < abs(float(found) - float(expected)) < 0.25 * 0.5 + 0.001  # the sigmoid's steepest slope
+    assert len(serving.requests) == 1 and not (tmp_path / "out.csv").exists()
+
+
+def test_the_run_of_what_is_served_is_taken(serving, run):
+    assert tagger_by_server(Client(serving.address), run.path).model_version == ModelFiles.find(run.path).version
+
+
 def test_a_model_of_other_windows_than_the_server_s_is_refused(serving, exported, song, tmp_path, failure):
     other = shutil.copytree(exported, tmp_path / "1")
     file = other / "assets" / "config.yaml"
@@ -124,8 +157,21 @@ def test_a_server_that_is_no_tagger_of_embeddings_is_one_line(server, patient, s
             client.embed(np.ones((1, 8), np.float32))
 
 
-def test_silence_is_flagged_by_a_server_alone_too(server, tmp_path):
-    soundfile.write(tmp_path / "hush.wav", np.zeros(16_000), 16_000)
-    result = tag("--server", server.address, tmp_path / "hush.wav")
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/hush.wav: silent\n")
-    assert not server.requests
+def test_an_error_of_an_exported_version_is_no_score(exported, signatures, monkeypatch):
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: pytest.loaded_for_export_tests)
+    model, windows = ModelFiles.find(exported).load(), np.ones((2, 6000), np.float32)
+    assert model(windows, embed=True)[1].any()
+    windows[1, 7] = np.nan
+    with pytest.raises(UserError, match=f"^{exported}: NaN or infinity"):
+        model(windows, embed=False)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])  # in one piece and in two
+def test_silence_is_flagged_by_a_server_alone_as_by_a_model(server, tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr(pieces, "WAV_MAX_SECONDS", 1)
+    for steps in (7, 8):  # of 16 bits: -73.4 and -72.2 dB
+        soundfile.write(tmp_path / f"{steps}.wav", np.full(round(seconds * 16_000), steps, np.int16), 16_000)
+    hush, soft = (tag("--server", server.address, tmp_path / f"{steps}.wav") for steps in (7, 8))
+    assert (hush.exit_code, hush.stdout) == (0, f"{tmp_path}/7.wav: silent\n")
+    assert soft.exit_code == 0 and "quiet" in soft.stdout
+    assert len(server.requests) == 1
