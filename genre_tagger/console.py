@@ -229,7 +229,7 @@ def print_songs(
         The lines on broken files.
     """
     counts, broken = Counter(), []
-    with _without_library_notes():
+    with without_library_notes():
         for song in _with_files_bar(songs, count):
             counts[song.outcome] += 1
             if song.reason:
@@ -329,7 +329,7 @@ def _with_files_bar(songs: "Iterable[Song]", count: int) -> "Iterator[Song]":
 
 
 @contextmanager
-def _without_library_notes() -> Iterator[None]:
+def without_library_notes() -> Iterator[None]:
     """Keeps off standard error what C libraries print there, not what Python does.
 
     libmpg123 comments on harmless oddities of MP3 files, through bars and tables.

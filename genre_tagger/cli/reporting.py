@@ -14,5 +14,6 @@ def report(
     from genre_tagger import console
     from genre_tagger.reporting.page import write_page
 
-    page = write_page(run, output)
+    with console.without_library_notes():
+        page = write_page(run, output)
     console.say(f"page: {page}  ({page.stat().st_size / 1e6:.1f} MB, nothing on it comes from outside)")

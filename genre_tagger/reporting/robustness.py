@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from genre_tagger.reporting.view import UNDEFINED, Cell, Section, Table, interval_text, plot_of
+from genre_tagger.reporting.view import UNDEFINED, Cell, Section, Table, decimals, interval_text, plot_of
 from genre_tagger.run import RunDirectory
 
 TABLE_NAME, PLOT_NAME = "robustness.csv", "robustness.png"
@@ -18,9 +18,13 @@ def robustness_section(run: RunDirectory) -> Section:
     if path.stat().st_mtime < run.model.stat().st_mtime:
         again = f"`genre-tagger evaluate {run.path} --robustness` does it again."
         return Section(anchor, title, [f"Measured before the model was last trained; {again}"])
-    lines = ["The same clips again, changed; differences are to the clips as they are."]
+    lines = [
+        "The same clips again, changed; differences are to the clips as they are, below 0 where something is lost. In "
+        "brackets are 95 % intervals."
+    ]
     table = _table(pd.read_csv(path, keep_default_na=False, dtype=str))
-    return Section(anchor, title, lines, figures=plot_of(run.report / PLOT_NAME, "Scores by condition"), tables=[table])
+    alt = "What each condition costs in ROC-AUC and PR-AUC, with intervals"
+    return Section(anchor, title, lines, figures=plot_of(run.report / PLOT_NAME, alt), tables=[table])
 
 
 def _table(measured: pd.DataFrame) -> Table:
@@ -36,7 +40,7 @@ def _cell(row: dict[str, str], column: str) -> Cell:
     if value is None:
         return Cell(row[column] or UNDEFINED, row[column] or None)
     detail = interval_text(_number(row.get(column + LOW, "")), _number(row.get(column + HIGH, "")))
-    return Cell(f"{value:.3f}", value, detail)
+    return Cell(decimals(value), value, detail)
 
 
 def _number(text: str) -> float | None:

@@ -18,7 +18,8 @@ def tags_section(run: RunDirectory, evaluated: Evaluated) -> Section:
     metrics = evaluated.metrics
     lines = [
         "95 % intervals are bootstrapped over groups. In the table, the bar is the interval, the dot the value, and "
-        "the line the logistic-regression floor's value. A heading sorts the table.",
+        "the line the logistic-regression floor's value. That of ROC-AUC begins at 0.5, which is chance; what is below "
+        "is drawn there. A heading sorts the table.",
         _threshold_line(evaluated.thresholds),
     ]
     if metrics["left_out"]:
@@ -58,7 +59,8 @@ def _tag_table(evaluated: Evaluated) -> Table:
         ]
         for tag in ranked
     ]
-    headings = ("tag", "family", "positives", "ROC-AUC", "floor", "PR-AUC", "floor", "threshold", "calibration error")
+    areas = ("ROC-AUC", "ROC-AUC floor", "PR-AUC", "PR-AUC floor")
+    headings = ("tag", "family", "positives", *areas, "threshold", "calibration error")
     return Table(f"{len(tags)} tags", headings, rows, sorted_by=headings.index("ROC-AUC"))
 
 

@@ -60,6 +60,12 @@ class Table:
         columns = zip(*self.rows, strict=True)
         return ["words" if any(isinstance(cell.value, str) for cell in column) else "number" for column in columns]
 
+    @property
+    def scales(self) -> list[float | None]:
+        """Where the drawings of each column begin; None for a column without any."""
+        columns = zip(*self.rows, strict=True)
+        return [next((cell.range.least for cell in column if cell.range), None) for column in columns]
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -148,7 +154,12 @@ def number(value: float | None, digits: int = 3) -> Cell:
     """A cell for a number; None and NaN are undefined."""
     if value is None or math.isnan(value):
         return Cell(UNDEFINED)
-    return Cell(f"{value:.{digits}f}", float(value))
+    return Cell(decimals(value, digits), float(value))
+
+
+def decimals(value: float, digits: int = 3) -> str:
+    """The value with so many decimals, without a sign where they are all zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def count(value: int) -> Cell:
@@ -165,4 +176,4 @@ def interval_text(low: float | None, high: float | None) -> str:
     """`[low, high]`, nothing where it is undefined."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
-    return f"[{low:.3f}, {high:.3f}]"
+    return f"[{decimals(low)}, {decimals(high)}]"

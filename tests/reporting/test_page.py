@@ -1,13 +1,17 @@
 """The page as its reader gets it: everything is on it, nothing comes from outside, foreign names stay text."""
 
 import base64
+import io
 import json
 import os
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
@@ -62,8 +66,29 @@ def parsed(path) -> Parsed:
 
 
 @pytest.fixture(scope="module")
-def written(shared_run, tmp_path_factory) -> Parsed:
-    return parsed(write_page(shared_run.path, tmp_path_factory.mktemp("pages") / "page.html"))
+def written_file(shared_run, tmp_path_factory) -> Path:
+    return write_page(shared_run.path, tmp_path_factory.mktemp("pages") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def written(written_file) -> Parsed:
+    return parsed(written_file)
+
+
+@pytest.fixture(scope="module")
+def opened(written_file):
+    """The page on a phone's screen; (page, addresses that it asks for, its messages and errors)."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or pytest.skip("no chromium here")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page, asked, said = browser.new_page(viewport={"width": 390, "height": 800}), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(written_file.as_uri())
+        yield page, asked, said
+        browser.close()
 
 
 def test_the_command_says_where_the_page_is(run, tmp_path):
@@ -136,13 +161,16 @@ def test_the_table_of_tags_has_the_exact_areas(written, run):
 
 def test_robustness_is_shown_with_whatever_columns_it_has(run):
     table = "condition,roc_auc,roc_auc_difference,roc_auc_difference_low,roc_auc_difference_high,worst_tags\n"
-    (run.report / "robustness.csv").write_text(f"{table}clean,0.9,,,,\nnoise <10 dB>,0.812,-0.088,-0.1,-0.05,piano\n")
+    (run.report / "robustness.csv").write_text(
+        f"{table}clean,0.9,,,,\nnoise <10 dB>,0.812,-0.088,-0.1,-0.05,piano\ngain,0.9,-0.0002,-0.0004,0.0006,\n"
+    )
     (run.report / "robustness.png").write_bytes(PNG)
     page = parsed(write_page(run.path))
-    shown = ("noise <10 dB>", "0.812", "ROC-AUC difference", "-0.088", "[-0.100, -0.050]", "worst tags", "2 conditions")
+    shown = ("noise <10 dB>", "0.812", "ROC-AUC difference", "-0.088", "[-0.100, -0.050]", "worst tags", "3 conditions")
     for text in shown:
         assert text in page.sections["robustness"], text
     assert ["noise <10 dB>", "0.812", "-0.088", "piano"] in page.rows
+    assert "0.000 [0.000, 0.001]" in page.sections["robustness"] and "-0.000" not in page.sections["robustness"]
     os.utime(run.report / "robustness.csv", (0, 0))
     stale = parsed(write_page(run.path)).sections["robustness"]
     assert "Measured before the model was last trained" in stale and "noise" not in stale
@@ -220,43 +248,67 @@ def test_a_page_that_fails_leaves_the_old_one(run, monkeypatch):
     assert not list(run.path.glob(".*.tmp"))
 
 
-def test_in_a_browser_it_sorts_plays_and_asks_nobody(run):
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or pytest.skip("no chromium here")
-    asked, said = [], []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(write_page(run.path).as_uri())
-        assert page.title() == "my <run>"  # no tag's script has run
-        heading = page.locator("th", has_text="positives")
+def test_in_a_browser_it_sorts_plays_and_asks_nobody(opened):
+    page, asked, said = opened
+    assert page.title() == "my <run>"  # no tag's script has run
+    heading = page.locator("th", has_text="positives")
 
-        def column():
-            return page.locator("#tags table").first.locator("tbody td:nth-child(3)").all_inner_texts()
+    def column():
+        return page.locator("#tags table").first.locator("tbody td:nth-child(3)").all_inner_texts()
 
-        counts = sorted(map(int, column()))
-        heading.locator("button").click()
-        assert (heading.get_attribute("aria-sort"), list(map(int, column()))) == ("ascending", counts)
-        heading.locator("button").press("Enter")
-        assert (heading.get_attribute("aria-sort"), list(map(int, column()))) == ("descending", counts[::-1])
-        areas = page.locator("th", has_text="ROC-AUC").first
-        areas.locator("button").click()
-        names = page.locator("#tags table").first.locator("tbody td:first-child")
-        assert names.last.inner_text() == "never"  # undefined, whichever the direction
-        areas.locator("button").click()
-        assert names.last.inner_text() == "never"
-        playable = "[...document.querySelectorAll('audio')].every((one) => one.duration > 0.5)"
-        page.wait_for_function(playable, timeout=5000)
-        assert page.evaluate("document.documentElement.scrollWidth") == 390  # no sideways scrolling on a phone
-        assert said == []
-        assert {url.split(":")[0] for url in asked} <= {"file", "data"}
-        assert sum(url.startswith("file:") for url in asked) == 1
-        blocked = page.evaluate(
-            "new Promise((done) => { document.addEventListener('securitypolicyviolation', (e) => done(e.blockedURI));"
-            " new Image().src = 'http://127.0.0.1:9/x.png'; })"
-        )
-        assert blocked == "http://127.0.0.1:9/x.png"
-        browser.close()
+    counts = sorted(map(int, column()))
+    heading.locator("button").click()
+    assert (heading.get_attribute("aria-sort"), list(map(int, column()))) == ("ascending", counts)
+    heading.locator("button").press("Enter")
+    assert (heading.get_attribute("aria-sort"), list(map(int, column()))) == ("descending", counts[::-1])
+    areas = page.locator("th", has_text="ROC-AUC").first
+    areas.locator("button").click()
+    names = page.locator("#tags table").first.locator("tbody td:first-child")
+    assert names.last.inner_text() == "never"  # undefined, whichever the direction
+    areas.locator("button").click()
+    assert names.last.inner_text() == "never"
+    playable = "[...document.querySelectorAll('audio')].every((one) => one.duration > 0.5)"
+    page.wait_for_function(playable, timeout=5000)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390  # no sideways scrolling on a phone
+    assert said == []
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+    assert sum(url.startswith("file:") for url in asked) == 1
+    blocked = page.evaluate(
+        "new Promise((done) => { document.addEventListener('securitypolicyviolation', (e) => done(e.blockedURI));"
+        " new Image().src = 'http://127.0.0.1:9/x.png'; })"
+    )
+    assert blocked == "http://127.0.0.1:9/x.png"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_goes_on_at_the_right_shows_it(opened, scheme):
+    """By a shadow, which is gone at its end; the first column stays."""
+    page = opened[0]
+    page.emulate_media(color_scheme=scheme)
+    table = page.locator("#tags .scroll").first
+    row, first = table.locator("tbody tr").first, table.locator("tbody td").first
+
+    def edge():
+        """The colours right of the words in a row, from left to right."""
+        place, across = row.bounding_box(), table.bounding_box()
+        clip = {"x": across["x"] + across["width"] - 7, "y": place["y"] + 2, "width": 6, "height": 2}
+        return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L"), int)[0]
+
+    row.scroll_into_view_if_needed()
+    page.mouse.move(0, 0)  # or the row has another colour
+    shadow, left = edge(), first.bounding_box()["x"]
+    assert abs(shadow[0] - shadow[-1]) > 10
+    table.evaluate("table => { table.scrollLeft = table.scrollWidth; }")
+    assert np.ptp(edge()) == 0
+    assert table.evaluate("table => table.scrollLeft") > 100
+    assert first.bounding_box()["x"] == left
+    table.evaluate("table => { table.scrollLeft = 0; }")
+
+
+def test_small_bars_have_their_scale_above(opened):
+    table = opened[0].locator("#tags table").first
+    scales, bars = (table.locator(f"{part} {name}").all() for part, name in (("thead", ".scale"), ("tbody", ".range")))
+    assert [scale.locator("i").all_inner_texts() for scale in scales] == [["0.5", "1"], ["0", "1"]]
+    for scale, bar in zip(scales, bars[:2], strict=True):
+        assert scale.bounding_box()["x"] == pytest.approx(bar.bounding_box()["x"], abs=1)
+        assert scale.bounding_box()["width"] == bar.bounding_box()["width"]

@@ -10,7 +10,7 @@ from genre_tagger.evaluation.paired import Replicated, differences, figures, rep
 from genre_tagger.evaluation.predictions import Predictions
 
 CLEAN = "clean"
-WORST_TAGS = 3
+WORST_TAGS, DECIMALS = 3, 3
 DIFFERENCE_COLUMNS = {"difference": "difference", "low": "difference_low", "high": "difference_high"}
 ROBUSTNESS_COLUMNS = (
     "condition",
@@ -76,6 +76,6 @@ def _tag_areas(predictions: Predictions) -> pd.DataFrame:
 
 
 def _worst_tags(tags: pd.DataFrame) -> str:
-    """Such as `flute -0.210, harp -0.120`; no tag that loses nothing."""
-    falling = tags[tags["roc_auc_difference"] < 0].nsmallest(WORST_TAGS, "roc_auc_difference")
-    return ", ".join(f"{row.tag} {row.roc_auc_difference:.3f}" for row in falling.itertuples())
+    """Such as `flute -0.210, harp -0.120`; no tag that loses nothing in these decimals."""
+    falling = tags[tags["roc_auc_difference"].round(DECIMALS) < 0].nsmallest(WORST_TAGS, "roc_auc_difference")
+    return ", ".join(f"{row.tag} {row.roc_auc_difference:.{DECIMALS}f}" for row in falling.itertuples())

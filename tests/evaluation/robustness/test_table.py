@@ -74,6 +74,13 @@ def test_worst_tags_are_those_that_fall_most(table, predictions, conditions):
     assert table.loc["nothing", "worst_tags"] == ""
 
 
+def test_what_falls_by_nothing_in_three_decimals_is_no_worst_tag(predictions, conditions):
+    tags = tag_table(predictions, {"nothing": conditions["nothing"]})
+    tags["roc_auc_difference"] = [-0.0004, -0.0006, 0.1, -0.0]
+    table = robustness_table(predictions, {"nothing": conditions["nothing"]}, tags, replicates=1)
+    assert table["worst_tags"][1] == "rock -0.001"
+
+
 def test_a_row_a_condition_and_tag(predictions, conditions):
     tags = tag_table(predictions, conditions).set_index(["condition", "tag"])
     assert len(tags) == 12
