@@ -87,6 +87,10 @@ def _draw_co_occurrence(axes: Axes, tags: list[str], counts: np.ndarray) -> None
 
 
 def _draw_bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
+    if not counts:
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center")
+        axes.set(title=title, xticks=[], yticks=[])
+        return
     axes.barh(range(len(counts)), list(counts.values()), height=0.5, color=COLOURS["train"])
     name_ticks(axes.yaxis, list(counts))
     axes.invert_yaxis()

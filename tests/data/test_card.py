@@ -104,6 +104,13 @@ def test_names_are_drawn_as_they_stand(tmp_path: Path, drawn):
     assert rejected.get_yticklabels()[0].get_text() == "damaged in its archive: '$a$_.mp3'"
 
 
+def test_what_there_is_none_of_is_said(tmp_path: Path, drawn):
+    card_plot.plot_card(tmp_path / "card.png", card_of(["drums"], [1]) | {"rejected": {}}, np.ones(6))
+    rejected = drawn[0].axes[-1]
+    assert (rejected.get_title(), [text.get_text() for text in rejected.texts]) == ("rejected: 0", ["none"])
+    assert len(rejected.get_xticks()) == len(rejected.get_yticks()) == 0
+
+
 def test_a_card_that_a_killed_run_did_not_write_comes_with_the_next(prepared: Path):
     card = (prepared / "dataset.json").read_text()
     (prepared / "dataset.json").unlink()
