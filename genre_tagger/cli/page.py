@@ -35,7 +35,8 @@ def demo(
     from genre_tagger.page import server
 
     model, address = model or MUSICNN, address_of(host)
-    with server.open_page(model, address, port, server.Limits(max_megabytes, max_minutes)) as page:
+    limits = server.Limits(max_megabytes, max_minutes)
+    with console.without_library_notes(), server.open_page(model, address, port, limits) as page:
         console.print_page(page, model, address.is_loopback)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, so that uploads go
         page.run()

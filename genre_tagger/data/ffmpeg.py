@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
+PROGRAM = "ffmpeg"
 SUFFIXES = (".m4a", ".m4b", ".mp4", ".aac")
 
 _HEADER = struct.Struct(">4s5I")  # of a Sun audio file: magic, offset of the samples, size, encoding, rate, channels
@@ -19,6 +20,11 @@ _HEADER = struct.Struct(">4s5I")  # of a Sun audio file: magic, offset of the sa
 
 class Unread(Exception):  # noqa: N818, names a state of the file that callers handle
     """There is no ffmpeg, or it finds no audio; the message is the reason."""
+
+
+def is_installed() -> bool:
+    """Whether there is one."""
+    return shutil.which(PROGRAM) is not None
 
 
 class FfmpegSound:
@@ -33,7 +39,7 @@ class FfmpegSound:
     format, subtype = "MP4", "AAC"
 
     def __init__(self, path: Path):
-        program = shutil.which("ffmpeg")
+        program = shutil.which(PROGRAM)
         if program is None:
             raise Unread(f"{path.suffix.lower()} files need the program ffmpeg, which is not installed here")
         limits = ["-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-format_whitelist", "mov,aac"]

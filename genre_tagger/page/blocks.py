@@ -1,25 +1,19 @@
 """The page itself, as a Gradio app."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import gradio
 from fastapi import FastAPI
 
-from genre_tagger.page.guarding import BodyLimit, sweeping
+from genre_tagger.data import ffmpeg
+from genre_tagger.page.guarding import BodyLimit, Limits, sweeping
 from genre_tagger.page.listening import QUEUED, TEMPLATES, Listener
+
+FORMATS, BY_FFMPEG = ("MP3", "FLAC", "Ogg", "Opus", "WAV"), ("M4A", "AAC")
 
 _HERE = Path(__file__).parent
 # Comes with gradio, whose own theme takes its weight 600, which has but a few letters.
 _FONT = (gradio.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of an upload: its size and the song's length."""
-
-    megabytes: int
-    minutes: float
 
 
 def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
@@ -30,12 +24,13 @@ def build_app(listener: Listener, model: str, limits: Limits) -> FastAPI:
         model: what the page calls the model.
         limits: what the page and the server refuse.
     """
+    formats = FORMATS + BY_FFMPEG if ffmpeg.is_installed() else FORMATS
     page = TEMPLATES.get_template("page.html.jinja")
     with (
         gradio.Blocks(title="genre-tagger", analytics_enabled=False, fill_width=True) as blocks,
         gradio.Column(elem_id="page"),
     ):
-        gradio.HTML(page.render(model=model, limits=limits), apply_default_css=False)
+        gradio.HTML(page.render(model=model, formats=formats, limits=limits), apply_default_css=False)
         answers = gradio.HTML(
             {"html": "", "json": None},
             html_template="${value.html}",  # put in as it is; in {{ }} a song's name would be taken for a template

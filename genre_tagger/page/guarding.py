@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -14,6 +15,14 @@ from genre_tagger.page.listening import Listener
 ENVELOPE_BYTES = 64 * 1024  # of a request, around the file in it
 SWEEP_SECONDS = 60
 KEPT_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of an upload: its size and the song's length."""
+
+    megabytes: int
+    minutes: float
 
 
 class BodyLimit:

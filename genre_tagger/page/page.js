@@ -4,9 +4,20 @@ const files = new Map(); // path of an upload -> the visitor's own file, which i
 const find = (name) => document.querySelector(`#page ${name}`);
 const say = (text) => { find(".drop + .message").textContent = text; };
 
+function silence() {
+  sound.pause();
+  URL.revokeObjectURL(sound.src);
+}
+
+function refuse(file, reason) {
+  silence();
+  props.value = { html: "", json: null }; // else the song before seems to be the answer
+  say(`${file.name}: ${reason}`);
+}
+
 async function send(file) {
   if (file.size > props.max_megabytes * 1e6) {
-    return say(`${file.name}: ${(file.size / 1e6).toFixed(1)} MB, expected ${props.max_megabytes} MB at most`);
+    return refuse(file, `${(file.size / 1e6).toFixed(1)} MB, expected ${props.max_megabytes} MB at most`);
   }
   say("");
   try {
@@ -14,7 +25,7 @@ async function send(file) {
     files.set(path, file);
     trigger("dropped", { path, name: file.name });
   } catch (error) {
-    say(`${file.name}: ${error.message}`);
+    refuse(file, error.message);
   }
 }
 
@@ -64,8 +75,7 @@ for (const name of ["play", "pause", "seeked", "ended"]) sound.addEventListener(
 sound.addEventListener("error", () => say("This browser cannot play the file; its tags are below."));
 
 watch("value", () => {
-  sound.pause();
-  URL.revokeObjectURL(sound.src);
+  silence();
   if (!props.value.json) return;
   sound.src = URL.createObjectURL(files.get(props.value.path));
   show();

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import uvicorn
 
 from genre_tagger.errors import UserError
-from genre_tagger.page.blocks import Limits, build_app
+from genre_tagger.page.guarding import Limits
 from genre_tagger.page.listening import Listener
 from genre_tagger.tagging.tagger import Tagger
 
@@ -60,6 +60,8 @@ def open_page(model: Path, host: IPv4Address | IPv6Address, port: int, limits: L
         tagger = Tagger.of_model(model)
         with TemporaryDirectory(prefix="genre-tagger-") as uploads:
             os.environ[UPLOADS] = uploads
+            from genre_tagger.page.blocks import build_app  # gradio makes a folder where the variable said at import
+
             listener = Listener(tagger, Path(uploads), limits.minutes)
             app = build_app(listener, f"{model}, {len(tagger.tags)} tags", limits)
             config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
@@ -73,7 +75,8 @@ def _listening_at(host: IPv4Address | IPv6Address, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno).lower()
         raise UserError(
-            f"--host {host} --port {port}: found it {reason}, expected a free port of an address of this machine"
+            f"--host {host} --port {port}: cannot listen there ({reason}), expected a free port of an address of this "
+            "machine"
         ) from None
 
 

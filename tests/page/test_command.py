@@ -28,7 +28,10 @@ def test_without_a_model_the_import_is_named(failure):
     ("arguments", "expected"),
     [
         ([".", "--host", "music.example"], "--host: found 'music.example', expected an address of this machine"),
-        ([".", "--host", "192.0.2.1"], "--host 192.0.2.1 --port 7860: found it cannot assign requested address"),
+        (
+            [".", "--host", "192.0.2.1"],
+            "--host 192.0.2.1 --port 7860: cannot listen there (cannot assign requested address)",
+        ),
         ([".", "--port", "0"], "Invalid value for '--port'"),
         ([".", "--max-megabytes", "0"], "Invalid value for '--max-megabytes'"),
         ([".", "--max-minutes", "0"], "Invalid value for '--max-minutes'"),
@@ -47,7 +50,10 @@ def test_a_port_that_is_taken_is_named(failure):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = failure("demo", ".", "--port", port)
-    assert line.startswith(f"--host 127.0.0.1 --port {port}: found it address already in use, expected a free port")
+    assert line == (
+        f"--host 127.0.0.1 --port {port}: cannot listen there (address already in use), expected a free port of an "
+        "address of this machine"
+    )
 
 
 def test_without_gradio_the_extra_is_named(failure, monkeypatch):
