@@ -16,6 +16,7 @@ from genre_tagger.reporting.view import Cell, Figure, Section, Table, count, int
 
 BINS = 10
 WIDTH, HEIGHT = 6.5, 6.5  # inches
+LEAST_SHOWN = 0.5  # labels, so that the bar of a single one has a height
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def plot_reliability(bins: Sequence[Bin]) -> bytes:
     edges = np.array([one.edges for one in bins]).reshape(-1, 2)
     below.bar(edges[:, 0], [one.labels for one in bins], np.diff(edges)[:, 0], align="edge", color=BAR, edgecolor="w")
     below.set(xlabel="predicted probability", ylabel="labels", yscale="log")
+    below.set_ylim(bottom=LEAST_SHOWN)
     below.yaxis.set_minor_formatter(NullFormatter())
     for axes in (top, below):
         axes.grid(alpha=0.3)

@@ -18,8 +18,8 @@ def tags_section(run: RunDirectory, evaluated: Evaluated) -> Section:
     metrics = evaluated.metrics
     lines = [
         "95 % intervals are bootstrapped over groups. In the table, the bar is the interval, the dot the value, and "
-        "the line the logistic-regression floor's value. That of ROC-AUC begins at 0.5, which is chance; what is below "
-        "is drawn there. A heading sorts the table.",
+        "the line the logistic-regression floor's value. Drawings of ROC-AUC begin at 0.5, which is chance; what is "
+        "below stands there. A heading sorts the table.",
         _threshold_line(evaluated.thresholds),
     ]
     if metrics["left_out"]:
