@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+import pandas as pd
+
 from genre_tagger.config import Config, load_config
 from genre_tagger.data.clips import write_tags
 from genre_tagger.errors import UserError
@@ -126,6 +128,14 @@ def read_data(run: RunDirectory) -> dict[str, Any]:
         return json.loads(run.data.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{run.data}: cannot be read ({error}); train again into another --run") from None
+
+
+def read_table(path: Path, **options: Any) -> pd.DataFrame:
+    """A table of the run (CSV), by pandas' options; raises UserError where it cannot be read."""
+    try:
+        return pd.read_csv(path, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from genre_tagger.data.archive import PackedFile
+from genre_tagger.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 UNKNOWN = -1  # a label nobody gave: masked out of loss, metrics and thresholds
@@ -61,5 +62,8 @@ def write_tags(path: Path, tags: Sequence[str]) -> None:
 
 
 def read_tags(path: Path) -> tuple[str, ...]:
-    """Reads what `write_tags` wrote."""
-    return tuple(path.read_text(encoding="utf-8").splitlines())
+    """Reads what `write_tags` wrote; raises UserError where that fails."""
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected tag names, one a line") from None

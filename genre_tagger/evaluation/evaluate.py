@@ -16,7 +16,7 @@ from genre_tagger.evaluation.report import evaluate_predictions, write_report
 from genre_tagger.evaluation.scoring import score_clips
 from genre_tagger.files import storage_errors
 from genre_tagger.models.tagger import frontend_layer, load_tagger
-from genre_tagger.run import RunDirectory, write_text
+from genre_tagger.run import RunDirectory, read_table, write_text
 
 EVALUATED_SPLITS = ("valid", "test")
 
@@ -51,7 +51,7 @@ def evaluate_run(
 
 
 def _history(run: RunDirectory) -> pd.DataFrame | None:
-    return pd.read_csv(run.history) if run.history.exists() else None
+    return read_table(run.history) if run.history.exists() else None
 
 
 def _score(model: keras.Model, clips: LabelledClips, config: Config) -> np.ndarray:

@@ -25,7 +25,7 @@ async function send(file) {
     files.set(path, file);
     trigger("dropped", { path, name: file.name });
   } catch (error) {
-    refuse(file, error.message);
+    refuse(file, `cannot be sent (${error.message})`);
   }
 }
 

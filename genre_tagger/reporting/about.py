@@ -11,7 +11,7 @@ from genre_tagger.config import Config
 from genre_tagger.data.card import CARD_NAME, PLOT_NAME
 from genre_tagger.models.tagger import BRANCHES, load_tagger
 from genre_tagger.reporting.view import Section, Table, count, name, number, plot_of
-from genre_tagger.run import RunDirectory, flat, read_json
+from genre_tagger.run import RunDirectory, flat, read_json, read_table
 
 LIKE_SECONDS = 0.1  # clips that differ by less are of one length
 NO_DATA = "The weights were imported and have not been evaluated, so the run has no data of its own."
@@ -74,7 +74,7 @@ def training_section(run: RunDirectory, config: Config, record: Mapping[str, Any
     environment = read_json(run.environment)
     facts, lines, folded = {}, [], {}
     if run.history.exists():
-        history = pd.read_csv(run.history)
+        history = read_table(run.history)
         facts = _history_facts(history, config)
         folded["Every epoch"] = history.to_string(index=False, float_format="{:.5g}".format)
     else:

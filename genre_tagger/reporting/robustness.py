@@ -3,7 +3,7 @@
 import pandas as pd
 
 from genre_tagger.reporting.view import UNDEFINED, Cell, Section, Table, decimals, interval_text, plot_of
-from genre_tagger.run import RunDirectory
+from genre_tagger.run import RunDirectory, read_table
 
 TABLE_NAME, PLOT_NAME = "robustness.csv", "robustness.png"
 LOW, HIGH = "_low", "_high"
@@ -22,7 +22,7 @@ def robustness_section(run: RunDirectory) -> Section:
         "The same clips again, changed; differences are to the clips as they are, below 0 where something is lost. In "
         "brackets are 95 % intervals."
     ]
-    table = _table(pd.read_csv(path, keep_default_na=False, dtype=str))
+    table = _table(read_table(path, keep_default_na=False, dtype=str))
     alt = "What each condition costs in ROC-AUC and PR-AUC, with intervals"
     return Section(anchor, title, lines, figures=plot_of(run.report / PLOT_NAME, alt), tables=[table])
 

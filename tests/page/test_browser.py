@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from ipaddress import ip_address
@@ -54,15 +55,17 @@ def lookups():
 
 
 @pytest.fixture(scope="module")
-def served(run, lookups):
-    """(address, folder of uploads)."""
-    with pytest.MonkeyPatch.context() as patch, open_page(run, LOOPBACK, 0, LIMITS) as page:
+def served(run, lookups, tmp_path_factory):
+    """(address, folder of uploads, which lies in a folder of its own)."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guarding, "SWEEP_SECONDS", 0.1)
-        thread = threading.Thread(target=page.run)
-        thread.start()
-        yield page.address, Path(os.environ[UPLOADS])
-        page.stop()
-        thread.join()
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        with open_page(run, LOOPBACK, 0, LIMITS) as page:
+            thread = threading.Thread(target=page.run)
+            thread.start()
+            yield page.address, Path(os.environ[UPLOADS])
+            page.stop()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +182,17 @@ def test_a_file_over_the_limit_gets_a_message_and_is_not_sent(page, tmp_path):
     expect(page.locator(".drop + .message")).to_be_empty()
 
 
+def test_a_file_that_cannot_be_sent_gets_a_message(page, tmp_path):
+    content = write(tmp_path / "sound.wav", noise(1, seed=3)).read_bytes()
+    choose(page, "sound.wav", content)
+    expect(page.locator("h2")).to_have_text("sound.wav")
+    page.route("**/upload*", lambda route: route.abort())
+    choose(page, "unsent.wav", content)
+    expect(page.locator(".drop + .message")).to_contain_text("unsent.wav: cannot be sent (")
+    expect(page.locator("h2, .score")).to_have_count(0)
+    page.unroute("**/upload*")
+
+
 def test_a_foreign_name_is_text(page, tmp_path):
     name = "<img src=x onerror=alert(1)> ${1 + 1} {{value}} \"'&`é.wav"
     choose(page, name, write(tmp_path / "song.wav", noise(1, seed=4)).read_bytes())
@@ -258,6 +272,10 @@ def test_nobody_outside_is_asked(served, lookups):
     requests.get(served[0], timeout=10)
     assert {str(name) for name in lookups} <= {"127.0.0.1", "localhost"}
     assert lookups
+
+
+def test_gradio_makes_its_folders_among_the_uploads(served):
+    assert list(served[1].parent.iterdir()) == [served[1]]
 
 
 def test_uploads_go_with_the_page(run):

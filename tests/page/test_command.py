@@ -1,11 +1,18 @@
-"""The command `demo`: mistakes are one line."""
+"""The command `demo`: mistakes are one line, and libraries keep quiet."""
 
 import importlib.util
+import os
+import signal
 import socket
+import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from genre_tagger import page
+from genre_tagger.cli.page import demo
+from genre_tagger.page import server
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +61,22 @@ def test_a_port_that_is_taken_is_named(failure):
         f"--host 127.0.0.1 --port {port}: cannot listen there (address already in use), expected a free port of an "
         "address of this machine"
     )
+
+
+def test_what_libraries_say_stays_off_the_console(monkeypatch, capfd):
+    class Page:
+        address, tags = "http://127.0.0.1:7860", ("rock",)
+
+        def run(self):
+            os.write(2, b"a note of libmpg123 on a file")
+            print("what the server says", file=sys.stderr)
+
+    monkeypatch.setattr(server, "open_page", lambda *_: nullcontext(Page()))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    demo(Path("model"))
+    said = capfd.readouterr()
+    assert "http://127.0.0.1:7860" in said.out
+    assert said.err == "what the server says\n"
 
 
 def test_without_gradio_the_extra_is_named(failure, monkeypatch):

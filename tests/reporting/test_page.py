@@ -214,9 +214,14 @@ def test_a_run_that_was_not_evaluated_is_refused(run, failure, missing):
     assert not run.page.exists()
 
 
-def test_broken_metrics_are_named(run, failure):
-    run.metrics.write_text("{")
-    assert failure("report", run.path).startswith(f"{run.metrics}: cannot be read (")
+@pytest.mark.parametrize(
+    ("file", "content"), [("metrics.json", "{"), ("history.csv", ""), ("tags.txt", None), ("report/robustness.csv", "")]
+)
+def test_a_broken_file_is_named(run, failure, file, content):
+    path = run.path / file
+    path.unlink() if content is None else path.write_text(content)
+    assert failure("report", run.path).startswith(f"{path}: cannot be read (")
+    assert not run.page.exists()
 
 
 def test_a_run_that_was_trained_since_is_refused(run, failure):
