@@ -93,5 +93,4 @@ def _draw_bars(axes: Axes, title: str, counts: Mapping[str, int]) -> None:
         return
     axes.barh(range(len(counts)), list(counts.values()), height=0.5, color=COLOURS["train"])
     name_ticks(axes.yaxis, list(counts))
-    axes.invert_yaxis()
-    axes.set(title=title, xlabel="files")
+    axes.set(title=title, xlabel="files", ylim=(len(counts) - 0.5, -0.5))

@@ -31,6 +31,11 @@ def tags_section(run: RunDirectory, evaluated: Evaluated) -> Section:
     return Section("tags", "Tags", lines, figures=figures, tables=[_tag_table(evaluated), _family_table(metrics)])
 
 
+def best_first(tags: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Tags by their `roc_auc`, the highest first, the undefined (None) last."""
+    return sorted(tags, key=lambda tag: (tags[tag]["roc_auc"] is None, -(tags[tag]["roc_auc"] or 0)))
+
+
 def _threshold_line(thresholds: Thresholds) -> str:
     if not thresholds.are_chosen:
         return f"Every tag has the threshold {thresholds.all_tags:g}, as no validation clips could choose one."
@@ -46,7 +51,6 @@ def _tag_table(evaluated: Evaluated) -> Table:
     intervals = tag_intervals(predictions, seed=evaluated.seed)
     families = {tag: family for family, of in evaluated.metrics["families"].items() for tag in of["tags"]}
     columns = dict(zip(predictions.tags, zip(predictions.labels.T, predictions.scores.T, strict=True), strict=True))
-    ranked = sorted(tags, key=lambda tag: -(tags[tag]["roc_auc"] or 0))
     rows = [
         [
             name(tag),
@@ -57,7 +61,7 @@ def _tag_table(evaluated: Evaluated) -> Table:
             number(evaluated.thresholds.tags[tag]),
             number(calibration_error(reliability(*columns[tag]))),
         ]
-        for tag in ranked
+        for tag in best_first(tags)
     ]
     areas = ("ROC-AUC", "ROC-AUC floor", "PR-AUC", "PR-AUC floor")
     headings = ("tag", "family", "positives", *areas, "threshold", "calibration error")

@@ -102,6 +102,7 @@ def test_names_are_drawn_as_they_stand(tmp_path: Path, drawn):
         assert not any(label.get_parse_math() for label in axis.get_ticklabels())
     assert [bar.get_y() + bar.get_height() / 2 for bar in counts.patches[:5]] == pytest.approx(range(5))
     assert rejected.get_yticklabels()[0].get_text() == "damaged in its archive: '$a$_.mp3'"
+    assert rejected.get_ylim() == (0.5, -0.5)  # one bar does not fill it
 
 
 def test_what_there_is_none_of_is_said(tmp_path: Path, drawn):

@@ -19,6 +19,7 @@ from genre_tagger.cli import app
 from genre_tagger.evaluation.predictions import read_predictions
 from genre_tagger.reporting import page as page_module
 from genre_tagger.reporting.page import write_page
+from genre_tagger.reporting.tags import best_first
 
 TAGS = ("<script>document.title='owned'</script>", "\"double\" & 'single'", "piano", "never")  # of conftest.py
 LONG_CLIP, PNG = "<b onclick='x'>long & loud.wav", bytes.fromhex("89504e470d0a1a0a") + b"any picture"  # too
@@ -157,6 +158,11 @@ def test_the_table_of_tags_has_the_exact_areas(written, run):
         assert float(rows[tag][5]) == pytest.approx(average_precision_score(truth, scores))
         assert rows[tag][3] == rows[tag][4]  # the floor has the same predictions here
     assert list(rows)[-1] == "never"
+
+
+def test_a_tag_of_the_worst_area_stands_above_the_undefined():
+    areas = {"gong": None, "piano": 0.5, "tuba": 0.0, "rock": 0.9}
+    assert best_first({tag: {"roc_auc": area} for tag, area in areas.items()}) == ["rock", "piano", "tuba", "gong"]
 
 
 def test_robustness_is_shown_with_whatever_columns_it_has(run):
