@@ -125,6 +125,10 @@ def test_a_song_is_tagged_plays_and_is_kept_as_json(page, served, run, tmp_path)
     expect(page.locator(".playing")).to_have_count(0)  # at its end
 
 
+def test_m4a_is_named_where_it_can_be_decoded(page):
+    assert ("M4A" in page.locator(".drop small").inner_text()) == (shutil.which("ffmpeg") is not None)
+
+
 def test_the_cursor_stands_on_what_it_shows(page, tmp_path):
     choose(page, "song.wav", write(tmp_path / "song.wav", noise(3, seed=1)).read_bytes())
     expect(page.locator("h2")).to_have_text("song.wav")
