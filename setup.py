@@ -57,6 +57,7 @@ setup(
     packages=[
         "genre_tagger",
         "genre_tagger.cli",
+        "genre_tagger.console",
         "genre_tagger.data",
         "genre_tagger.data.demo",
         "genre_tagger.data.magnatagatune",

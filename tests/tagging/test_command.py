@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from genre_tagger import console
 from genre_tagger.cli import app, main
+from genre_tagger.console import output
 from genre_tagger.errors import UserError
 from genre_tagger.tagging.results import Choice, Song
 
@@ -130,7 +131,7 @@ def test_a_bar_counts_files_and_their_rate_on_a_terminal_alone(monkeypatch, tmp_
     songs = [Song(tmp_path / f"{number}.mp3", scores={"rock": 0.5}) for number in range(3)]
     for is_terminal in (True, False):
         screen = io.StringIO()
-        monkeypatch.setattr(console, "_errors", Console(file=screen, force_terminal=is_terminal, width=100))
+        monkeypatch.setattr(output, "stderr", Console(file=screen, force_terminal=is_terminal, width=100))
         assert console.print_songs(iter(songs), 3, Choice(1), False, []) == []
         shown = screen.getvalue()
         assert ("2/3" in shown and "files/s" in shown) == is_terminal
@@ -142,7 +143,7 @@ def test_a_bar_counts_files_and_their_rate_on_a_terminal_alone(monkeypatch, tmp_
 def screen(monkeypatch):
     """What goes to standard error, as if that were a terminal."""
     screen = io.StringIO()
-    monkeypatch.setattr(console, "_errors", Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(output, "stderr", Console(file=screen, force_terminal=True, width=100))
     return screen
 
 
