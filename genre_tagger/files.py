@@ -1,6 +1,7 @@
-"""Writing that is never seen half done, by one process at a time, and that explains a full or unwritable disk."""
+"""Files: written never half done and by one process at a time, full or unwritable disks explained, digests."""
 
 import errno
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EFBIG}
 
 LOCK_NAME = ".lock"
+HASHED_BYTES = 1 << 18  # of a file at a time
 
 
 def locked(directory: Path) -> AbstractContextManager[None]:
@@ -49,6 +51,15 @@ def _holding(lock: Path, what: Path) -> Iterator[None]:
         except OSError:  # some network file systems know no locks: better to work without than not at all
             pass
         yield
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal; a file of any size takes the memory of one block."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASHED_BYTES):  # hashlib.file_digest is of Python 3.11
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

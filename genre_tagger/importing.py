@@ -1,6 +1,5 @@
 """Published weights as a run directory: the steps of `genre-tagger import`."""
 
-import hashlib
 import subprocess
 import sys
 import zipfile
@@ -15,7 +14,7 @@ from genre_tagger import musicnn_weights as published
 from genre_tagger.backend import check_backend
 from genre_tagger.config import Config, load_config
 from genre_tagger.errors import UserError
-from genre_tagger.files import storage_errors
+from genre_tagger.files import sha256_of, storage_errors
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.run import RunDirectory, create_run
 
@@ -65,17 +64,14 @@ def _download(folder: Path, say: Callable[[str], None]) -> Path:
 def _check_wheel(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"--wheel {path}: no such file, expected {published.WHEEL_NAME}")
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        sha256 = sha256_of(path)
     except OSError as error:
         raise UserError(f"--wheel {path}: cannot be read ({error.strerror})") from None
-    if digest.hexdigest() != published.WHEEL_SHA256:
+    if sha256 != published.WHEEL_SHA256:
         found = "another wheel" if zipfile.is_zipfile(path) else "no wheel"
         raise UserError(
-            f"--wheel {path}: found {found} (SHA-256 {digest.hexdigest()}), expected {published.WHEEL_NAME} "
+            f"--wheel {path}: found {found} (SHA-256 {sha256}), expected {published.WHEEL_NAME} "
             f"(SHA-256 {published.WHEEL_SHA256})"
         )
 

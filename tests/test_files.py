@@ -1,4 +1,4 @@
-"""What a disk refuses, in one line."""
+"""What a disk refuses, in one line; digests."""
 
 import errno
 import os
@@ -9,7 +9,23 @@ import pytest
 
 from genre_tagger import files
 from genre_tagger.errors import UserError
-from genre_tagger.files import Need, check_space, locked_file, storage_errors
+from genre_tagger.files import HASHED_BYTES, Need, check_space, locked_file, sha256_of, storage_errors
+
+
+@pytest.mark.parametrize(
+    ("content", "digest"),
+    [
+        (b"", "e3b0c442 98fc1c14 9afbf4c8 996fb924 27ae41e4 649b934c a495991b 7852b855"),
+        (b"abc", "ba7816bf 8f01cfea 414140de 5dae2223 b00361a3 96177a9c b410ff61 f20015ad"),
+        (b"a" * 1_000_000, "cdc76e5c 9914fb92 81a1c7e2 84d73e67 f1809a48 a497200e 046d39cc c7112cd0"),
+    ],
+    ids=["empty", "one block", "several blocks"],
+)
+def test_digests_are_those_that_nist_publishes(tmp_path, content, digest):
+    """The examples of FIPS 180-2, appendix B, and NIST's answer for an empty message."""
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_of(tmp_path / "file") == digest.replace(" ", "")
+    assert 3 * HASHED_BYTES < 1_000_000
 
 
 @pytest.mark.parametrize(

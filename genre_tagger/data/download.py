@@ -1,6 +1,5 @@
 """Downloads files over HTTP: goes on where an earlier attempt ended, tries again with growing pauses, checks sizes."""
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -70,15 +69,6 @@ def download(
         for part in parts:
             part.rename(part.with_suffix(""))
     return [part.with_suffix("") for part in parts]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _fetch(session: requests.Session, url: str, size: int, part: Path, report: Callable[[int], None]) -> None:

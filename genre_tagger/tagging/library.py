@@ -1,6 +1,5 @@
 """The steps of `genre-tagger tag`: what is known stays, the rest is scored, tables are kept up on the way."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Generator
@@ -11,7 +10,7 @@ from pathlib import Path
 from genre_tagger.data.decode import Undecodable
 from genre_tagger.errors import UserError
 from genre_tagger.export.client import Client
-from genre_tagger.files import locked_file, storage_errors
+from genre_tagger.files import locked_file, sha256_of, storage_errors
 from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.results import Choice, Song, text_of
 from genre_tagger.tagging.served import ServedModel
@@ -19,7 +18,6 @@ from genre_tagger.tagging.tables import Outputs, Tables
 from genre_tagger.tagging.tagger import Tagger
 from genre_tagger.tagging.taggram_plot import plot_taggram
 
-HASHED_BYTES = 1 << 20  # of a file at a time
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "embeddings": ".parquet", "taggram": ".png"}
 
 
@@ -107,8 +105,4 @@ def _look(tagger: Tagger, file: Path, choice: Choice, tables: Tables, outputs: O
 def _digest(file: Path) -> str:
     if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
         raise Undecodable("not a file")
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(HASHED_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(file)

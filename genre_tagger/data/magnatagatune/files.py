@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
 
-from genre_tagger.data.download import OnBytes, download, sha256_of
+from genre_tagger.data.download import OnBytes, download
 from genre_tagger.data.magnatagatune.annotations import ANNOTATIONS_NAME, CLIP_INFO_NAME, FOLDERS
 from genre_tagger.errors import UserError
-from genre_tagger.files import Need, locked, replacing, storage_errors
+from genre_tagger.files import Need, locked, replacing, sha256_of, storage_errors
 
 HOME = "https://mirg.city.ac.uk/datasets/magnatagatune"
 NOTES_NAME = "downloads.json"
