@@ -51,6 +51,18 @@ def real_mp3() -> Path:
     return REAL_CLIP
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
+    """The figures that are saved, in order."""
+    from matplotlib.figure import Figure
+
+    figures, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *args, **options: (figures.append(figure), save(figure, *args, **options))
+    )
+    return figures
+
+
 def music(rng: np.random.Generator, seconds: float, sample_rate: int, channels: int) -> np.ndarray:
     """A chord of three tones with noise, float64 [samples, channels], peak about 0.6."""
     times = np.arange(round(seconds * sample_rate))[:, None] / sample_rate

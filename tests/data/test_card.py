@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from matplotlib.figure import Figure
 
 from genre_tagger.data import card_plot
 from genre_tagger.data.clips import SPLITS
@@ -61,12 +60,20 @@ def test_the_picture_is_a_png_of_its_size(prepared: Path):
     assert (width, height) == (1800, 900)
 
 
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were drawn."""
-    figures = []
-    monkeypatch.setattr(card_plot, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
-    return figures
+def test_the_picture_shows_the_numbers(prepared: Path, tmp_path: Path, drawn):
+    card = json.loads((prepared / "dataset.json").read_text())
+    card_plot.plot_card(tmp_path / "card.png", card, np.array([0.5, 1.5, 1.5]))
+    counts, balance, together, lengths, kinds, rejected = drawn[0].axes
+    # The labels of the test above: drums are 3, 2 and 1 clips of the splits, loud are 2, 1 and 3.
+    assert [label.get_text() for label in counts.get_yticklabels()] == ["drums", "loud"]
+    assert [bar.get_width() for bar in counts.patches] == [3, 2, 2, 1, 1, 3]
+    assert [bar.get_x() for bar in counts.patches] == [0, 0, 3, 2, 5, 3]
+    shares = [[50, 40], [200 / 3, 50], [100 / 3, 100]]
+    np.testing.assert_allclose([line.get_xdata() for line in balance.lines], shares)
+    np.testing.assert_array_equal(together.images[0].get_array(), [[1, 0.5], [0.5, 1]])
+    assert [bar.get_height() for bar in lengths.patches if bar.get_height()] == [1, 2]
+    for axes, files in ((kinds, 16), (rejected, 4)):
+        assert sum(bar.get_width() for bar in axes.patches) == files and f"{files}" in axes.get_title()
 
 
 def card_of(names: list[str], counts: list[int]) -> dict:

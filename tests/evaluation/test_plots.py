@@ -7,19 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from genre_tagger.evaluation import plots
 from genre_tagger.evaluation.metrics import compute_metrics
 from genre_tagger.evaluation.plots import plot_curves, plot_history, plot_tags
 from genre_tagger.evaluation.predictions import Predictions
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list:
-    """The figures that were saved, in order."""
-    figures = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
-    return figures
 
 
 def metrics_of(predictions: Predictions):

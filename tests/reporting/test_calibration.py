@@ -2,6 +2,7 @@ import io
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.image import imread
 from sklearn.calibration import calibration_curve
@@ -60,7 +61,19 @@ def test_without_a_known_label_nothing_is_claimed():
     assert plot_reliability(bins).startswith(b"\x89PNG")
 
 
-def test_the_diagram_is_a_picture(answers):
-    pixels = imread(io.BytesIO(plot_reliability(reliability(*answers))))
+def test_the_diagram_shows_the_bins_with_their_intervals_and_labels(answers, drawn):
+    labels, scores = answers
+    known = labels >= 0
+    bins = reliability(labels, scores)
+    pixels = imread(io.BytesIO(plot_reliability(bins)))
     assert pixels.shape[:2] == (650, 650)
-    assert (pixels[..., :3].min(axis=2) < 0.8).mean() > 0.01  # not blank
+    (figure,) = drawn
+    top, below = figure.axes
+    points, _, (intervals,) = top.containers[0].lines
+    observed, predicted = calibration_curve(labels[known], scores[known], n_bins=10)
+    np.testing.assert_allclose(points.get_xydata(), np.stack([predicted, observed], axis=1))
+    ends = [segment[:, 1] for segment in intervals.get_segments()]
+    np.testing.assert_allclose(ends, [(one.low, one.high) for one in bins])
+    counts = pd.cut(scores[known], np.linspace(0, 1, 11), include_lowest=True).value_counts()
+    assert [bar.get_height() for bar in below.patches] == counts.tolist()
+    assert [bar.get_x() for bar in below.patches] == pytest.approx(np.arange(10) / 10)

@@ -90,12 +90,16 @@ def test_tables_take_the_place_of_what_is_printed(tiny_run, music, tmp_path):
     assert invoke(tiny_run[0], music / "a.wav", "--csv", csv, "--json").stdout.startswith('{"path"')
 
 
-def test_a_taggram_is_drawn(tiny_run, music, tmp_path):
+def test_a_taggram_is_drawn(tiny_run, music, tmp_path, drawn):
     result = invoke(
         tiny_run[0], music / "a.wav", "--taggram", tmp_path / "x.png", "--embeddings", tmp_path / "e.parquet"
     )
     assert result.exit_code == 0
-    assert (tmp_path / "x.png").stat().st_size > 5000
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    axes = drawn[0].axes[0]
+    scores = json.loads(invoke(tiny_run[0], music / "a.wav", "--json").stdout)["tags"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(scores)
+    assert axes.get_title() == f"{music}/a.wav"
     assert len(pd.read_parquet(tmp_path / "e.parquet")["embedding"][0]) == 6
 
 
