@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from genre_tagger import __version__, console, workflow
@@ -46,7 +47,24 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-COMMANDS = ("prepare", "train", "tune", "compare", "evaluate", "report", "probe", "export", "serve", "tag", "demo")
+COMMANDS = (
+    "prepare",
+    "train",
+    "tune",
+    "compare",
+    "import",
+    "evaluate",
+    "report",
+    "probe",
+    "tag",
+    "demo",
+    "export",
+    "serve",
+)
+
+
+def test_no_command_is_left_out_here():
+    assert set(COMMANDS) == set(get_command(app).commands)
 
 
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
