@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import requests
-from playwright.sync_api import expect, sync_playwright
 from tiny_tagger import noise, write
 
 from genre_tagger.page import guarding
 from genre_tagger.page.server import UPLOADS, Limits, open_page
 from genre_tagger.tagging.tagger import Tagger
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
 
 CAME_WITH_SERVER = "gradio" in sys.modules
 LOOPBACK, LIMITS = ip_address("127.0.0.1"), Limits(megabytes=1, minutes=0.1)
@@ -36,8 +38,8 @@ def chromium():
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("there is no chromium on the path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", ONLY_HERE])
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox", ONLY_HERE])
         yield browser
         browser.close()
 
