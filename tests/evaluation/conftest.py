@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from genre_tagger.evaluation.predictions import Predictions
 
@@ -23,6 +24,22 @@ def make_predictions(clips: int = 200, groups: int = 40, skill: float = 2.0, spl
         labels=np.where(rng.random(present.shape) < 0.1, -1, present).astype(np.int8),
         scores=scores.round(2).astype(np.float32),
     )
+
+
+@pytest.fixture
+def rows_of() -> Callable[[Axes], dict]:
+    """Rows of values with intervals that are on a plot, from the bottom up: name -> ((value, low, high), colour)."""
+
+    def rows(axes: Axes) -> dict:
+        found = {}
+        for height, label in enumerate(axes.figure.axes[0].get_yticklabels()):  # plots side by side share names
+            (value,) = (line for line in axes.lines if list(line.get_ydata()) == [height])
+            (ends,) = (line for line in axes.lines if list(line.get_ydata()) == [height, height])
+            assert value.get_color() == ends.get_color()
+            found[label.get_text()] = (*value.get_xdata(), *ends.get_xdata()), value.get_color()
+        return found
+
+    return rows
 
 
 @pytest.fixture

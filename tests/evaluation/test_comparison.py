@@ -31,12 +31,14 @@ def history(*epochs):
 
 @pytest.fixture
 def presets(predictions_of):
-    model = replicate({0: predictions_of(), 1: predictions_of()}, replicates=5)
+    model, weaker = (
+        replicate({seed: predictions_of(skill=skill) for seed in (0, 1)}, replicates=5) for skill in (2.0, 0.5)
+    )
     one = {0: history((0.6, 10.0), (0.8, 20.0), (0.7, 30.0)), 1: history((0.7, 12.0), (0.6, 24.0))}
     baseline = {0: history((0.5, 40.0), (0.7, 80.0)), 1: history((0.5, 40.0), (0.75, 80.0))}
     return {
         "one": PresetRuns(one, model, {}, COST),
-        "crnn_baseline": PresetRuns(baseline, model, {}, COST),
+        "crnn_baseline": PresetRuns(baseline, weaker, {}, COST),
         "failing": PresetRuns({}, None, {0: "the loss is nan", 1: "the loss is nan"}, COST),
     }
 
@@ -62,16 +64,47 @@ def test_the_first_epoch_that_reaches_it_counts():
     assert seconds_to_reach(history((0.6, 10.0)), 0.8) is None
 
 
-def test_markdown_and_plots_of_all_of_it(presets, predictions, tmp_path):
+@pytest.fixture
+def tables(presets, predictions):
+    """Of the presets, and of their pairs."""
     table = comparison_table(presets, replicate({0: predictions}, replicates=5), reach=0.7)
-    pairs = pair_table({name: runs.areas for name, runs in presets.items() if runs.areas})
+    return table, pair_table({name: runs.areas for name, runs in presets.items() if runs.areas})
+
+
+def test_markdown_of_all_of_it(tables):
+    table, pairs = tables
     text = tables_in_markdown("200 test clips, protocol full", table, pairs)
     headline, first, second = (block.splitlines() for block in text.split("\n\n"))
     assert headline == ["200 test clips, protocol full"]
     assert len({line.count("|") for line in first}) == len({line.count("|") for line in second}) == 1
     assert (len(first), len(second)) == (2 + 4, 2 + 2)
     assert first[2].startswith("| logistic-regression floor | - | ") and "| 1,000 |" in first[3]
+
+
+def test_the_plots_show_the_tables_and_the_histories(presets, tables, tmp_path, drawn, rows_of):
+    table, pairs = tables
     plot_comparison(tmp_path, presets, table, pairs, 0.7, "200 test clips, protocol full")
+    scores, differences, learning, gap = drawn
+    by_preset, by_area = table.set_index("preset"), pairs.set_index("area")
+    for shown, differing, area in zip(scores.axes, differences.axes, ("roc_auc", "pr_auc"), strict=True):
+        columns = [area, f"{area}_low", f"{area}_high"]
+        rows = {name: values for name, (values, _) in rows_of(shown).items()}
+        assert rows == {name: tuple(by_preset.loc[name, columns]) for name in ("crnn_baseline", "one")}
+        floors = [line.get_xdata()[0] for line in shown.lines if line.get_linestyle() == "--"]
+        assert floors == [by_preset.loc["logistic-regression floor", area]]
+        assert by_area.loc[area, "low"] > 0  # so that the claim is confirmed
+        expected = tuple(by_area.loc[area, ["difference", "low", "high"]])
+        assert rows_of(differing) == {"one - crnn_baseline": (expected, "tab:green")}
+    assert "200 test clips, protocol full" in scores.get_suptitle() and "protocol full" in differences.get_suptitle()
+
+    *curves, reach = learning.axes[0].lines
+    seconds = [[10, 20, 30], [12, 24], [40, 80], [40, 80]]
+    validation = [[0.6, 0.8, 0.7], [0.7, 0.6], [0.5, 0.7], [0.5, 0.75]]
+    assert [line.get_xdata().tolist() for line in curves] == seconds
+    assert [line.get_ydata().tolist() for line in curves] == validation
+    assert set(reach.get_ydata()) == {0.7}
+    means = [[0.65, 0.7, 0.7], [0.75, 0.8, 0.8], [0.5, 0.725], [0.6, 0.825]]  # of validation, of training
+    assert [line.get_ydata().tolist() for line in gap.axes[0].lines] == [pytest.approx(mean) for mean in means]
     for name in ("scores", "pairs", "learning", "train_and_validation"):
         pixels = imread(tmp_path / f"{name}.png")
         assert (pixels[..., :3].min(axis=2) < 0.8).mean() > 0.005, name

@@ -102,7 +102,18 @@ def test_a_tag_without_positives_is_left_out(predictions, conditions):
     assert np.isfinite(table.loc[1, "roc_auc_difference_high"])
 
 
-def test_the_plot_is_drawn(table, tmp_path):
+def test_the_plot_shows_each_difference_with_its_interval_and_losses_in_red(table, tmp_path, drawn, rows_of):
     plot_robustness(tmp_path / "robustness.png", table.reset_index(), "standard")
     (file,) = tmp_path.iterdir()
     assert file.read_bytes().startswith(b"\x89PNG")
+    (figure,) = drawn
+    assert ", protocol standard" in figure.get_suptitle()
+    for axes, area, name in zip(figure.axes, ("roc_auc", "pr_auc"), ("ROC-AUC", "PR-AUC"), strict=True):
+        rows = rows_of(axes)
+        assert list(rows) == ["nothing", "rock turned", "flood"]  # the first on top
+        for condition, (values, colour) in rows.items():
+            difference, low, high = table.loc[condition].filter(like=f"{area}_difference")
+            assert values == (difference, low, high)
+            assert colour == ("tab:red" if high < 0 else "tab:blue")
+        assert (rows["flood"][1], rows["nothing"][1]) == ("tab:red", "tab:blue")
+        assert axes.get_title() == f"{name}, clean {table.loc['clean', area]:.4f}"
