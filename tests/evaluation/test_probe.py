@@ -1,11 +1,12 @@
-"""The linear head on a run's embeddings, against scikit-learn on the centre of each clip."""
+"""The linear head on a run's embeddings, against scikit-learn on the windows of each clip."""
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from genre_tagger.config import load_config
@@ -13,35 +14,69 @@ from genre_tagger.data.dataset import Dataset
 from genre_tagger.data.folder import FolderSource
 from genre_tagger.data.pipeline import evaluation_windows
 from genre_tagger.data.records import prepare
-from genre_tagger.evaluation.probe import probe_model
+from genre_tagger.evaluation import probe
 from genre_tagger.models.tagger import build_tagger
 
+RATE, TRAINING, VALIDATION, TEST = 12_000, 32, 2, 20
 
-def test_the_head_is_a_regression_on_what_the_output_layer_reads(shared_music_folder, tmp_path):
-    dataset = Dataset.of_manifest(prepare(FolderSource(shared_music_folder), 12_000, tmp_path / "data", workers=1))
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    """Clips of a tone in noise, of one to three windows: `high` follows the tone, `loud` the noise, both not always."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, split in enumerate(["train"] * TRAINING + ["valid"] * VALIDATION + ["test"] * TEST):
+        high, loud = number % 2, number // 2 % 2
+        time = np.arange(rng.integers(6000, 12_000)) / RATE
+        waveform = 0.3 * np.sin(2 * np.pi * (300 + 900 * high) * time) + rng.normal(0, 0.02 + 0.1 * loud, time.size)
+        soundfile.write(tmp_path / f"{number}.wav", waveform.clip(-1, 1), RATE)
+        labels = [label ^ int(rng.random() < 0.2) for label in (high, loud)]
+        rows.append([f"{number}.wav", labels[0], "" if number % 5 == 0 else labels[1], split])
+    pd.DataFrame(rows, columns=["path", "high", "loud", "split"]).to_csv(tmp_path / "tags.csv", index=False)
+    return Dataset.of_manifest(prepare(FolderSource(tmp_path), RATE, tmp_path / "data", workers=1))
+
+
+def embeddings_of(model, config, clips):
+    """What the output layer reads, averaged over each clip's windows."""
+    head = keras.Model(model.inputs[0], model.get_layer("head_dropout1").output)
+    of_clip = {number: [] for number in clips.numbers.tolist()}
+    for waveform, numbers in evaluation_windows(clips.reader, config):
+        for number, row in zip(np.asarray(numbers).tolist(), head.predict_on_batch(waveform), strict=True):
+            of_clip[number].append(row)
+    assert len({len(rows) for rows in of_clip.values()}) > 1
+    return np.stack([np.mean(rows, axis=0) for rows in of_clip.values()])
+
+
+def test_the_head_is_a_regression_on_what_the_output_layer_reads(dataset, monkeypatch):
     config = load_config(
         overrides=[
             "window.seconds=0.5",
+            "window.hop_seconds=0.25",
+            "window.evaluate=all",
             "model.wavenet=none",
             "model.cnn={kernels: [4], pools: [[4, 4]], dropouts: [0], output_width: 4}",
             "model.head.widths=[6]",
         ]
     )
     model = build_tagger(config, 5)  # of other tags than the collection's two
-    report = probe_model(model, config, dataset)
+    evaluated, evaluate = [], probe.evaluate_predictions
+    monkeypatch.setattr(
+        probe, "evaluate_predictions", lambda one, **options: (evaluated.append(one), evaluate(one, **options))[1]
+    )
+    report = probe.probe_model(model, config, dataset)
 
-    head = keras.Model(model.inputs[0], model.get_layer("head_dropout1").output)
-    embeddings, labels = {}, {}
-    for split in ("train", "test"):
-        clips = dataset.splits[split]
-        by_number = {
-            int(number): row
-            for waveform, numbers in evaluation_windows(clips.reader, config)
-            for number, row in zip(np.asarray(numbers), head.predict_on_batch(waveform), strict=True)
-        }
-        embeddings[split] = np.stack([by_number[number] for number in clips.numbers.tolist()])
-        labels[split] = clips.labels[:, dataset.tags.index("drums")]
-    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    scores = regression.fit(embeddings["train"], labels["train"]).predict_proba(embeddings["test"])[:, 1]
-    assert report["tags"]["drums"]["roc_auc"] == pytest.approx(roc_auc_score(labels["test"], scores))
-    assert set(report["tags"]) == {"drums", "loud"} and report["floor"] is not None
+    train, test = (dataset.splits[split] for split in ("train", "test"))
+    heard, unheard = (embeddings_of(model, config, clips) for clips in (train, test))
+    scaler = StandardScaler().fit(heard)
+    assert set(report["tags"]) == {"high", "loud"} and report["floor"] is not None
+    assert len(evaluated[0].scores) == report["clips"] == TEST
+    for column, tag in enumerate(dataset.tags):
+        known = train.labels[:, column] >= 0
+        regression = LogisticRegression(tol=1e-8, max_iter=10_000)
+        regression.fit(scaler.transform(heard[known]), train.labels[known, column])
+        probabilities = regression.predict_proba(scaler.transform(unheard))[:, 1]
+        assert np.ptp(probabilities) > 0.2
+        np.testing.assert_allclose(evaluated[0].scores[:, column], probabilities, atol=1e-3)
+        known = test.labels[:, column] >= 0
+        expected = roc_auc_score(test.labels[known, column], evaluated[0].scores[known, column])
+        assert report["tags"][tag]["roc_auc"] == pytest.approx(expected)
