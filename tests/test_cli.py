@@ -226,7 +226,9 @@ def test_a_broken_file_among_others_is_named_and_makes_exit_code_1(trained, tmp_
     result = CliRunner().invoke(app, ["tag", str(trained[0]), *files, "--json"])
     assert result.exit_code == 1
     assert "broken.mp3: " in result.stderr
-    assert json.loads(result.stdout)["file"].endswith("f2.wav")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["path"] == str(broken) and first["reason"] and not first["tags"]
+    assert second["path"].endswith("f2.wav") and second["tags"]
 
 
 def test_the_installed_command_tags_in_a_process_of_its_own(trained, shared_music_folder, tmp_path):
