@@ -2,20 +2,23 @@
 
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from genre_tagger.config import Config, load_config
 from genre_tagger.data.clips import write_tags
 from genre_tagger.errors import UserError
 from genre_tagger.files import replacing, storage_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = ("genre-tagger", "keras", "tensorflow", "numpy", "scikit-learn", "librosa", "soundfile", "soxr")
 
@@ -96,6 +99,11 @@ class RunDirectory:
         return self.path / "robustness"
 
     @property
+    def rejected(self) -> Path:
+        """Files that a stream cannot use, with their reasons (CSV)."""
+        return self.path / "rejected.csv"
+
+    @property
     def environment(self) -> Path:
         """Versions, device, commit and seed (JSON)."""
         return self.path / "environment.json"
@@ -130,12 +138,14 @@ def read_data(run: RunDirectory) -> dict[str, Any]:
         raise UserError(f"{run.data}: cannot be read ({error}); train again into another --run") from None
 
 
-def read_table(path: Path, **options: Any) -> pd.DataFrame:
+def read_table(path: Path, **options: Any) -> "pd.DataFrame":
     """A table of the run (CSV), by pandas' options; raises UserError where it cannot be read."""
+    import pandas as pd  # decoding processes import this module, and need no tables
+
     try:
         return pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -173,7 +183,8 @@ def check_run(path: Path, config: Config) -> None:
         with NamedTemporaryFile(dir=path):
             pass
         if is_new:
-            path.rmdir()  # until there is something to put into it
+            with suppress(OSError):  # another command has begun there
+                path.rmdir()  # until there is something to put into it
 
 
 def create_run(
@@ -204,6 +215,18 @@ def create_run(
         write_text(run.environment, json.dumps(_environment(config, devices), indent=2))
         write_text(run.config, config.to_yaml())  # last: its presence says that the rest is there
     return run
+
+
+def discard_run(run: RunDirectory) -> None:
+    """Removes what a run begins with, where it has no model yet; other things in its directory stay."""
+    if run.model.exists():
+        return
+    for folder in filter(Path.exists, (run.tensorboard, run.report)):
+        shutil.rmtree(folder)
+    for file in (run.rejected, run.config, run.environment, run.data, run.tags):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):  # it is not empty
+        run.path.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from genre_tagger.evaluation.probe import probe_model
 from genre_tagger.evaluation.robustness.measure import measure_robustness
 from genre_tagger.files import Need, check_space, replacing, storage_errors
 from genre_tagger.models.tagger import build_tagger, load_tagger
-from genre_tagger.run import RunDirectory, check_run, create_run, open_run, read_data, write_text
+from genre_tagger.run import RunDirectory, check_run, create_run, discard_run, open_run, read_data, write_text
 from genre_tagger.training.callbacks import BudgetError
 from genre_tagger.training.fit import device_names, fit
 from genre_tagger.training.transfer import check_start, origin_of
@@ -211,12 +210,12 @@ def train_run(
     say(f"training on {', '.join(devices)} into {run.path}")
     with storage_errors(run.path), _decoding_errors(opened.record["stream"]):
         if opened.rejected is not None:
-            with replacing(run_path / "rejected.csv") as path:
+            with replacing(run.rejected) as path:
                 opened.rejected.to_csv(path, index=False)
         try:
             return run, fit(run, config, opened.dataset, say)
         except BudgetError:
-            shutil.rmtree(run.path)  # nothing was trained, and it would stand in the way of more minutes
+            discard_run(run)  # it would stand in the way of more minutes
             raise
 
 

@@ -1,6 +1,7 @@
 """Decodes a file in a process of its own: where a broken one crashes the decoder, nothing else is lost."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -18,9 +19,14 @@ def decode_blocks_apart(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
     context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_blocks, args=(sender, path, sample_rate), daemon=True)
-    with without_main():
-        process.start()
-    sender.close()
+    try:
+        with without_main():
+            process.start()
+    except (OSError, EOFError) as error:  # too many processes or files, or no server that starts them
+        receiver.close()
+        raise Undecodable(f"its decoder cannot be started ({error})") from None
+    finally:
+        sender.close()
     try:
         while (sent := receiver.recv()) is not None:
             if isinstance(sent, Undecodable):
@@ -38,6 +44,7 @@ def decode_blocks_apart(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
 def _send_blocks(sender: Connection, path: Path, sample_rate: int) -> None:
     """What stands at the end is None, or why there is no more; nothing where this process ends before."""
     end_with_parent()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 notes every oddity of an MP3 there
     last = None
     try:
         for block in decode_blocks(path, sample_rate):

@@ -46,8 +46,8 @@ class _Outcome(NamedTuple):
     reason: str
 
     def stands(self, stamp: str) -> bool:
-        """Whether it is that of a file with this stamp; one that has none goes by its name alone."""
-        return not self.reason and (self.stamp == stamp or not (self.stamp and stamp))
+        """Whether it is that of a file with this stamp; a file that has none goes by its name alone."""
+        return not self.reason and (self.stamp == stamp or not stamp)
 
 
 def tag_catalogue(model: ModelFiles, catalogue: Catalogue, folder: Path, choice: Choice) -> Generator[Song, None, None]:
@@ -91,7 +91,9 @@ def _known(folder: Path, version: str) -> dict[str, _Outcome]:
     try:
         parts = [pd.read_parquet(part, columns=columns) for part in sorted(folder.glob(PARTS))]
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{folder}: cannot be read ({error}); expected parts that `genre-tagger tag` wrote") from None
+        why = getattr(error, "strerror", None)  # the disk's; what libraries say of a content takes many lines
+        found = f"cannot be read ({why.lower()})" if why else "found parts of an earlier version, or something else"
+        raise UserError(f"{folder}: {found}; expected parts that `genre-tagger tag` wrote, or a new folder") from None
     rows = (row for part in parts for row in part[part.model == version].itertuples(index=False))
     return {path: _Outcome(*facts) for path, _, *facts in rows}
 

@@ -1,5 +1,6 @@
 """Decoding in a process of its own, whose death is a reason like any other."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -33,6 +34,15 @@ def test_blocks_arrive_as_they_are(song):
 def test_a_reason_is_that_of_the_decoder(song):
     song[0].write_text("la la la")
     with pytest.raises(Undecodable, match=r"^cannot be decoded: Format not recognised$"):
+        list(decode_blocks_apart(song[0], RATE))
+
+
+def test_a_process_that_cannot_be_started_is_a_reason(song, monkeypatch):
+    def start(process):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(multiprocessing.get_context("forkserver").Process, "start", start)
+    with pytest.raises(Undecodable, match=r"^its decoder cannot be started \(.*temporarily unavailable\)$"):
         list(decode_blocks_apart(song[0], RATE))
 
 

@@ -237,6 +237,13 @@ def test_another_content_under_an_old_name_is_scored_and_another_way_to_list_is_
     assert last["stamp"].tolist() == ["1 1", "2 2", "1 4"]
 
 
+def test_a_row_without_a_stamp_does_not_stand_for_a_file_with_one(tag):
+    rows = [row(number, 0, 1) for number in range(3)]
+    for stamps, new in ((("", "", ""), 3), (("1 1", "", ""), 1), (("1 1", "", ""), 0)):
+        songs, _ = tag(*rows, stamps=stamps)
+        assert sum(song.is_new for song in songs) == new
+
+
 def test_both_runners_name_and_count_alike(tiny_run, tmp_path, monkeypatch):
     def scored_here(ray, model, names, store):
         score = Scorer(ray_runner.packed(model), threads=None)
@@ -322,4 +329,4 @@ def test_a_folder_of_other_parts_is_refused(tiny_run, tmp_path, failure):
     (tmp_path / "tags").mkdir()
     (tmp_path / "tags/part-00000.parquet").write_text("something else")
     line = failure("tag", tiny_run[0], tmp_path / "a.wav", "--runner", "ray", "--parquet", tmp_path / "tags")
-    assert line.startswith(f"{tmp_path}/tags: cannot be read")
+    assert line.startswith(f"{tmp_path}/tags: found parts of an earlier version, or something else; expected parts")

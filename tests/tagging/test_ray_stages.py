@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -161,3 +163,9 @@ def test_a_scorer_needs_nothing_but_the_files_that_were_sent(tiny_run):
     assert set(scored) == {"number", "probabilities"}
     np.testing.assert_allclose(scored["probabilities"], model.predict(windows, verbose=0), atol=1e-6)
     assert set(batch) == {"number", "window"}  # which may lie in memory that others read
+
+
+def test_what_decodes_loads_nothing_heavy():
+    heavy = "{'keras', 'pandas', 'ray', 'tensorflow'}"
+    check = f"import sys, genre_tagger.tagging.ray_stages; sys.exit(str({heavy} & set(sys.modules) or 0))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True).stderr.strip() == "0"

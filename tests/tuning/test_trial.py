@@ -99,6 +99,7 @@ def test_a_model_over_the_limits_fails(runner, tmp_path, limits, reason):
         ({"window.hop_seconds": 9.0}, "hop_seconds between"),
         ({"model.cnn": "none"}, "expected a branch"),
         ({"window.seconds": 60.0, "window.hop_seconds": 60.0}, "the longest clip has"),
+        ({"training.minutes": 1e-5}, "training.minutes is 1e-05, and its first epoch alone took"),
         ({"training.learning_rate": 1e38}, "no finite number|loss is nan|loss is inf"),
     ],
 )
