@@ -1,4 +1,4 @@
-"""Prints what the installed package requires on Python 3.13 with its test extra, whichever Python runs this."""
+"""Print the requirements of the installed package and its test extra for Python 3.13, on any version of Python."""
 
 from importlib.metadata import requires
 

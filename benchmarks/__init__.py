@@ -1,5 +1,9 @@
-"""Speed and memory, measured: scripts that print a table. Not installed, and run from the top of the repository."""
+"""Scripts that measure speed and memory and print a table.
+
+They are not installed. Run them from the top of the repository.
+"""
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: its greetings are no result
+# This must be set before TensorFlow is imported. It keeps TensorFlow's start-up messages out of the output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,6 +1,6 @@
-"""MP3 clips made on the spot, and a source that yields them as often as wanted."""
+"""Synthetic MP3 clips, and a source that repeats them to any number of clips."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,16 +8,16 @@ import numpy as np
 import soundfile
 
 from benchmarks._common import NUM_TAGS
-from genre_tagger.data.clips import Clip
-from genre_tagger.data.decode import MIN_SECONDS
+from genre_tagger.audio.decode import MIN_SECONDS
+from genre_tagger.sources.clips import Clip
 
-SOURCE_RATE = 16_000  # as MagnaTagATune's
+SOURCE_RATE = 16_000  # the rate of MagnaTagATune
 CLIP_SECONDS = 29.12
 DISTINCT_CLIPS = 8
 
 
 def write_clips(folder: Path, clip_seconds: float = CLIP_SECONDS) -> list[Path]:
-    """Writes a few different MP3s (mono, 16 kHz, about 32 kbit/s: MagnaTagATune's form) of tones in noise."""
+    """Write a few different MP3s of tones in noise, in MagnaTagATune's format (mono, 16 kHz, about 32 kbit/s)."""
     paths = [folder / f"{number}.mp3" for number in range(DISTINCT_CLIPS)]
     for seed, path in enumerate(paths):
         soundfile.write(path, _tones_in_noise(seed, clip_seconds), SOURCE_RATE)
@@ -33,19 +33,22 @@ def _tones_in_noise(seed: int, clip_seconds: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RepeatedFiles:
-    """A source of as many clips as wanted from a few files; each is decoded as often as it occurs."""
+    """A source that repeats a few files to any number of clips. A file is decoded once for each of its clips."""
 
     clips: Sequence[Clip]
     name: str = "benchmark"
     tags: tuple[str, ...] = tuple(f"tag{number}" for number in range(NUM_TAGS))
     protocol: None = None
-    notes: tuple[str, ...] = ()
     min_seconds: float = MIN_SECONDS
     clip_seconds: None = None
 
+    def notes(self, ids: Collection[str]) -> tuple[str, ...]:
+        """Return no notes."""
+        return ()
+
     @classmethod
     def of(cls, paths: Sequence[Path], num_clips: int) -> "RepeatedFiles":
-        """`num_clips` training clips, and the one of each other split that preparing asks for."""
+        """Return a source of `num_clips` training clips, with the validation and test clip that `prepare` requires."""
         splits = ["train"] * num_clips + ["valid", "test"]
         labels = np.random.default_rng(0).integers(0, 2, (len(splits), NUM_TAGS), dtype=np.int8)
         return cls(

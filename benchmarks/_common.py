@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, the matrix rate that scales targets, alternating medians, the table."""
+"""Helpers of all benchmarks: options, median times, the matrix rate that scales targets, and the printed table."""
 
 import argparse
 import os
@@ -13,12 +13,12 @@ from rich.table import Table
 
 from genre_tagger.config import Config, load_config
 
-REFERENCE_GFLOPS = 103.0  # of the machine whose figures the targets were set from
+REFERENCE_GFLOPS = 103.0  # matrix rate of the machine on which the targets were set
 MATRIX_SIZE = 2048
 NUM_TAGS = 50
-TABLE_WIDTH = 130  # whatever the terminal: tables are pasted into documents
-COLUMNS = ("what", "unit", "figure", "target", "proud", "met", "rival", "its figure", "times as good")
-TEXT_COLUMNS = ("what", "unit", "met", "rival")
+TABLE_WIDTH = 130  # independent of the terminal, because tables are pasted into documents
+COLUMNS = ("measurement", "unit", "value", "target", "stretch target", "met", "alternative", "its value", "ratio")
+TEXT_COLUMNS = ("measurement", "unit", "met", "alternative")
 QUICK_OVERRIDES = (
     "window.seconds=3",
     "training.batch_size=2",
@@ -32,28 +32,29 @@ _progress = Console(stderr=True, highlight=False)
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of a table; what is not given is left blank.
+    """One row of a table. An attribute that is not given leaves its cells blank.
 
     Attributes:
-        what: was measured.
-        unit: of all its figures; those per second are the better for being higher, all others for being lower.
-        figure: ours.
-        target, proud: what is required, and what would be something to be proud of.
-        rival: what else does the same.
-        rival_figure: the rival's, from the same run.
+        what: description of the measurement.
+        unit: unit of all values in the row. Higher is better for values per second; lower is better for all others.
+        figure: the value of genre_tagger.
+        target: the required value.
+        stretch: a better value to aim for, the stretch target.
+        rival: name of the alternative, which does the same work.
+        rival_figure: the alternative's value, from the same run.
     """
 
     what: str
     unit: str
     figure: float
     target: float | None = None
-    proud: float | None = None
+    stretch: float | None = None
     rival: str = ""
     rival_figure: float | None = None
 
     def cells(self) -> list[str]:
-        """The row as text, one cell for each of COLUMNS."""
-        figures = [_number(figure) for figure in (self.figure, self.target, self.proud)]
+        """Return the row as text, one cell for each of COLUMNS."""
+        figures = [_number(figure) for figure in (self.figure, self.target, self.stretch)]
         return [self.what, self.unit, *figures, self._met(), self.rival, _number(self.rival_figure), self._advantage()]
 
     def _met(self) -> str:
@@ -61,7 +62,7 @@ class Measurement:
             return ""
         if not self._reaches(self.target):
             return "no"
-        return "yes, proud" if self.proud is not None and self._reaches(self.proud) else "yes"
+        return "yes, stretch" if self.stretch is not None and self._reaches(self.stretch) else "yes"
 
     def _reaches(self, bound: float) -> bool:
         return self.figure >= bound if self._higher_is_better else self.figure <= bound
@@ -78,24 +79,30 @@ class Measurement:
 
 
 def options(doc: str) -> argparse.ArgumentParser:
-    """The command line of a script, with the one option that all have."""
+    """Return the command line parser of a script, with the option that all scripts share."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works; no target applies")
+    parser.add_argument(
+        "--quick", action="store_true", help="use tiny sizes to check that the script works; the targets do not apply"
+    )
     return parser
 
 
 def stable_config(quick: bool) -> Config:
-    """The preset that the model's targets are for; a shallow one of short windows and batches for `quick`."""
+    """Return preset `stable`, to which the targets apply. With `quick`, it has tiny sizes."""
     return load_config("stable", overrides=QUICK_OVERRIDES if quick else ())
 
 
 def say(line: str) -> None:
-    """Tells what is being measured, on standard error."""
+    """Print a line of progress to standard error."""
     _progress.print(line, markup=False)
 
 
 def medians(repeats: int, *functions: Callable[[], object]) -> list[float]:
-    """Median seconds of each function: called once to warm up, then by turns, so that all meet the same weather."""
+    """Return the median seconds of each function.
+
+    Each function gets one warm-up call. Then the functions are called in turn, so that all run under the same
+    conditions.
+    """
     for function in functions:
         function()
     times = [[seconds(function) for function in functions] for _ in range(repeats)]
@@ -103,14 +110,17 @@ def medians(repeats: int, *functions: Callable[[], object]) -> list[float]:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
+    """Return the wall-clock seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
 def matrix_rate() -> float:
-    """GFLOP/s of a float32 matrix product of 2048 x 2048 by TensorFlow; says it, so that a busy machine is noticed."""
+    """Return the GFLOP/s of a float32 2048 x 2048 TensorFlow matrix product.
+
+    The rate is also printed. If it changes within a run, the machine was busy.
+    """
     matrix = tf.random.stateless_normal((MATRIX_SIZE, MATRIX_SIZE), seed=(0, 0))
     (median,) = medians(9, lambda: tf.matmul(matrix, matrix).numpy())
     rate = 2 * MATRIX_SIZE**3 / median / 1e9
@@ -119,12 +129,12 @@ def matrix_rate() -> float:
 
 
 def scaled(figure: float, rate: float) -> float:
-    """A target in time, set on the reference machine, for a machine of the given matrix rate."""
+    """Scale a time target from the reference machine to a machine with the given matrix rate, in GFLOP/s."""
     return figure * REFERENCE_GFLOPS / rate
 
 
 def print_table(title: str, rate: float, rows: Sequence[Measurement]) -> None:
-    """Prints the measurements, with the machine they were made on; columns without content are left out."""
+    """Print the measurements and a description of the machine. Omit empty columns."""
     machine = f"{os.cpu_count()} cores, {rate:.0f} GFLOP/s, TensorFlow {tf.__version__}"
     columns = zip(*(row.cells() for row in rows), strict=True)
     filled = {name: column for name, column in zip(COLUMNS, columns, strict=True) if any(column)}

@@ -1,10 +1,10 @@
-"""How memory, time and disk grow with the number of clips, in preparing and in opening what was prepared.
+"""Measure how memory, time and disk use grow with the number of clips, for preparing data and for opening it.
 
     python -m benchmarks.growth [--quick]
 
-Prepares 1,000, 5,000 and 25,000 clips of 2 s with two workers and opens each collection: short clips, so that
-what is counted is what each clip costs beside its audio. Memory is the sum of the peaks of the main process and its
-workers (`VmHWM`, Linux), each measurement in processes of its own.
+The script prepares 1,000, 5,000 and 25,000 clips of 2 s with two workers and opens each collection. The clips are
+short, so that the fixed cost per clip is visible. Memory is the sum of the peaks of the main process and its workers
+(`VmHWM`, Linux). Each measurement runs in separate processes.
 """
 
 import os
@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from benchmarks._clips import RepeatedFiles, write_clips
 from benchmarks._common import Measurement, matrix_rate, options, print_table, say, seconds, stable_config
 from benchmarks.reading import WORKERS, in_own_process, peak_of_preparing, peak_resident_mb
-from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.manifest import read_manifest
-from genre_tagger.data.records import data_hash
+from genre_tagger.dataset.dataset import Dataset
+from genre_tagger.dataset.manifest import read_manifest
+from genre_tagger.dataset.prepare import data_hash
 
 SHORT_CLIP_SECONDS = 2.0
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measured(paths: Sequence[Path], num_clips: int) -> list[Measurement]:
-    """Rate, memory and disk of a collection of so many clips."""
+    """Return the rows of a collection of `num_clips` clips: its rate, memory and disk use."""
     say(f"preparing {num_clips:,} clips")
     with TemporaryDirectory() as folder:
         directory = Path(folder)
@@ -48,20 +48,20 @@ def measured(paths: Sequence[Path], num_clips: int) -> list[Measurement]:
         Measurement(f"peak memory, prepare {name}", "MB", prepare_mb),
         Measurement(f"peak memory, open {name} prepared", "MB", open_mb),
         Measurement(f"hash of the source, {name}", "s", hashing),
-        Measurement(f"shards of {name}, a clip", "kB", shards / num_clips / 1e3),
-        Measurement(f"everything else of {name}, a clip", "kB", tables / num_clips / 1e3),
+        Measurement(f"shards of {name}, per clip", "kB", shards / num_clips / 1e3),
+        Measurement(f"other files of {name}, per clip", "kB", tables / num_clips / 1e3),
     ]
 
 
 def peak_and_seconds(paths: Sequence[Path], num_clips: int, directory: Path) -> tuple[float, float]:
-    """Peak resident MB of preparing and its seconds."""
+    """Return the peak resident memory of preparing, in MB, and the seconds that it takes."""
     peaks: list[float] = []
     taken = seconds(lambda: peaks.append(peak_of_preparing(paths, num_clips, directory)))
     return peaks[0], taken
 
 
 def peak_of_opening(paths: Sequence[Path], num_clips: int, directory: Path) -> tuple[float, float]:
-    """Peak resident MB of opening prepared data with all labels, and the seconds that its hash takes."""
+    """Return the peak resident MB of opening prepared data with all labels, and the seconds for hashing the source."""
     Dataset.of_manifest(read_manifest(directory))
     peak_mb = peak_resident_mb(os.getpid())
     source = RepeatedFiles.of(paths, num_clips)

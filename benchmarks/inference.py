@@ -1,10 +1,10 @@
-"""Inference with preset `stable` at batch 16, front-end included, beside plain Keras; the front-end beside librosa.
+"""Compare inference of preset `stable`, front-end included, with plain Keras, and the front-end with librosa.
 
     python -m benchmarks.inference [--quick]
 
-The tagger runs as it is served: one graph, `training=False`, where batch norm is folded into the convolutions and the
-WaveNet is cut to the frames that its last step sees. The plain Keras model runs as a graph too. Medians of ten
-batches of noise, by turns.
+The tagger runs as it is served: one graph, `training=False`, with batch norm folded into the convolutions and the
+WaveNet cut to the receptive field of its last step. The plain Keras model also runs as a graph. Batches have 16 clips
+of noise. Values are medians of ten batches. The candidates are measured in turn.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from genre_tagger.config import FrontendConfig
 from genre_tagger.models.tagger import build_tagger, frontend_layer
 
 REPEATS = 10
-CLIP_MS, CLIP_PROUD_MS = 75.0, 60.0
+CLIP_MS, CLIP_STRETCH_MS = 75.0, 60.0
 
 
 def main() -> None:
@@ -38,23 +38,23 @@ def main() -> None:
     )
     tagger, plain, frontend, reference = (1000 * figure / clips for figure in figures)
     rate = (rate_before + matrix_rate()) / 2
-    targets = scaled(CLIP_MS, rate), scaled(CLIP_PROUD_MS, rate)
+    targets = scaled(CLIP_MS, rate), scaled(CLIP_STRETCH_MS, rate)
     rows = [
-        Measurement("tagger, front-end included", "ms a clip", tagger, *targets, "plain Keras", plain),
-        Measurement("front-end alone", "ms a clip", frontend, rival="librosa", rival_figure=reference),
+        Measurement("tagger, front-end included", "ms per clip", tagger, *targets, "plain Keras", plain),
+        Measurement("front-end alone", "ms per clip", frontend, rival="librosa", rival_figure=reference),
     ]
     print_table(f"inference, {clips} x {config.window.seconds} s", rate, rows)
 
 
 def graph(layer: keras.layers.Layer, waveform: np.ndarray) -> Callable[[], np.ndarray]:
-    """A call of the layer or model on the batch, as a TensorFlow graph."""
+    """Return a function that calls the layer or model on the batch as a TensorFlow graph."""
     serve = tf.function(lambda batch: layer(batch, training=False))
     batch = tf.constant(waveform)
     return lambda: serve(batch).numpy()
 
 
 def librosa_log_mel(waveform: np.ndarray, config: FrontendConfig) -> list[np.ndarray]:
-    """What the front-end computes, clip by clip: librosa clamps below the loudest value of whatever it is given."""
+    """Compute the front-end's output clip by clip, because librosa clamps relative to the maximum of its input."""
     settings = {"n_fft": config.n_fft, "hop_length": config.hop_length, "n_mels": config.n_mels}
     mels = (librosa.feature.melspectrogram(y=clip, sr=config.sample_rate, **settings) for clip in waveform)
     return [librosa.power_to_db(mel**config.mel_exponent, amin=config.amin, top_db=config.top_db) for mel in mels]

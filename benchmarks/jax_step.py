@@ -1,11 +1,11 @@
-"""A training step under JAX on whatever accelerator there is, with no need for TensorFlow.
+"""Measure a training step under JAX on the available accelerator, without TensorFlow.
 
     KERAS_BACKEND=jax python -m benchmarks.jax_step [--presets stable,best] [--batches 16,128] [--quick]
 
-For every preset, batch size and precision: milliseconds of a step (median of 20), clips a second, the shares of the
-chip's matrix rate and memory bandwidth (both measured here), and seconds of 10 epochs of MagnaTagATune's 18,102 clips,
-without reading them. XLA counts the operations of the step before it is compiled (afterwards the vendor's convolutions
-hide theirs), and its bytes after.
+For every preset, batch size and precision, the script prints the milliseconds of a step (median of 20), clips per
+second, the percentage of the chip's matrix rate and memory bandwidth (both measured by the script), and the seconds for
+10 epochs of MagnaTagATune's 18,102 clips, without the time to read them. XLA counts the operations of the step before
+compilation, because the vendor's compiled convolutions hide theirs. It counts the bytes after compilation.
 """
 
 import argparse
@@ -33,14 +33,14 @@ PRESETS = "stable,crnn_baseline,short_chunk_resnet,best"
 PRECISIONS = {"float32": jnp.float32, "mixed_bfloat16": jnp.bfloat16}
 NUM_TAGS, EPOCHS, CLIPS = 50, 10, 18_102
 REPEATS = 20
-COLUMNS = ("preset", "precision", "batch", "ms a step", "clips/s", "matrix rate", "bandwidth", "10 epochs, s")
+COLUMNS = ("preset", "precision", "batch", "ms per step", "clips/s", "matrix rate", "bandwidth", "10 epochs, s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", default=PRESETS)
     parser.add_argument("--batches", default="16,32,64,128")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="use tiny sizes to check that the script works")
     arguments = parser.parse_args()
     batches = [2] if arguments.quick else [int(batch) for batch in arguments.batches.split(",")]
     table = Table(*COLUMNS, title=str(jax.devices()[0]))
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measured(preset: str, precision: str, batch: int, rates: tuple[float, float], quick: bool) -> Sequence[str]:
-    """The figures of one row."""
+    """Return the values of one row, as text."""
     keras.config.set_dtype_policy(precision)
     config = load_config(preset, overrides=["window.seconds=1.0", "window.hop_seconds=null"] if quick else [])
     step, state = training_step(config)
@@ -73,7 +73,7 @@ def measured(preset: str, precision: str, batch: int, rates: tuple[float, float]
 
 
 def training_step(config) -> tuple[Callable, tuple]:
-    """The compiled-on-demand step (state, waveform, labels) -> (loss, state), and the state to begin with."""
+    """Return the jitted step (state, waveform, labels) -> (loss, state), and the initial state."""
     model, optimizer = build_tagger(config, NUM_TAGS), FusedAdam(config.training.learning_rate)
     optimizer.build(model.trainable_variables)
     loss = WeightedBinaryCrossentropy(config.training.alpha)
@@ -94,21 +94,21 @@ def training_step(config) -> tuple[Callable, tuple]:
 
 
 def matrix_rate(dtype, size: int) -> float:
-    """Operations a second of a square matrix product."""
+    """Return the operations per second of a square matrix product."""
     matrix = jnp.ones((size, size), dtype)
     product = jax.jit(lambda x: x @ x)
     return 2 * size**3 / median_seconds(lambda: product(matrix))
 
 
 def bandwidth(count: int) -> float:
-    """Bytes a second read and written by adding one to so many float32 numbers."""
+    """Return the bytes per second that are read and written when adding one to `count` float32 numbers."""
     numbers = jnp.zeros(count, jnp.float32)
     plus_one = jax.jit(lambda x: x + 1)
     return 2 * 4 * count / median_seconds(lambda: plus_one(numbers))
 
 
 def median_seconds(call: Callable[[], object]) -> float:
-    """Median of several calls, after one to warm up."""
+    """Return the median seconds of several calls, after a warm-up call."""
     times = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()

@@ -1,6 +1,6 @@
-"""The rival of the tagger: the same architecture in stock Keras layers, with stock Keras' loss, optimizer and metrics.
+"""The tagger's architecture in stock Keras layers, with the loss, optimizer and metrics of Keras, for comparison.
 
-For configurations as those of preset `stable`: all branches, merge by concatenation, no dropout but the head's.
+It supports configurations like preset `stable`: both branches, merged by concatenation, with dropout only in the head.
 """
 
 import keras
@@ -10,11 +10,11 @@ from genre_tagger.config import CascadeConfig, CnnConfig, Config, FrontendConfig
 
 
 def plain_tagger(config: Config, num_tags: int) -> keras.Model:
-    """waveform [batch, samples] -> probabilities [batch, tags]."""
+    """Build the model: waveform [batch, samples] -> probabilities [batch, tags]."""
     model = config.model
     waveform = keras.Input((config.window_samples,))
     log_mel = _log_mel(waveform, config.frontend)
-    wavenet = _wavenet(_cascade(log_mel, model.cascade), model.wavenet)
+    wavenet = _wavenet(_cascade(log_mel, model.wavenet.cascade), model.wavenet)
     x = layers.Concatenate()([wavenet, _cnn(log_mel, model.cnn)])
     for width in model.head.widths:
         x = layers.Dropout(model.head.dropout)(layers.Dense(width, model.head.activation)(x))
@@ -22,7 +22,7 @@ def plain_tagger(config: Config, num_tags: int) -> keras.Model:
 
 
 def compiled_plain_tagger(config: Config, num_tags: int) -> keras.Model:
-    """The plain tagger, compiled for training as Keras' own guides do."""
+    """Build the plain tagger, compiled for training as in Keras' guides."""
     model = plain_tagger(config, num_tags)
     areas = [keras.metrics.AUC(curve=curve, multi_label=True, num_labels=num_tags) for curve in ("ROC", "PR")]
     model.compile(keras.optimizers.Adam(config.training.learning_rate), "binary_crossentropy", metrics=areas)
@@ -30,7 +30,7 @@ def compiled_plain_tagger(config: Config, num_tags: int) -> keras.Model:
 
 
 def _log_mel(waveform, config: FrontendConfig):
-    """[batch, frames, mels]. Keras' layer clamps below the loudest clip of the batch, and reflects at the edges."""
+    """Return [batch, frames, mels]. Keras clamps relative to the maximum of the batch and pads by reflection."""
     mel = layers.MelSpectrogram(
         fft_length=config.n_fft,
         sequence_stride=config.hop_length,
@@ -74,7 +74,7 @@ def _wavenet(x, config: WavenetConfig):
     for number, dilation in enumerate(config.dilations, start=1):
         gated = layers.Multiply()([_dilated(x, config, dilation, gate) for gate in ("tanh", config.gate)])
         skips.append(_normalised(layers.Conv1D(config.skip_channels, 1, use_bias=False)(gated)))
-        if number < len(config.dilations):  # nothing would read the last one
+        if number < len(config.dilations):  # the residual output of the last layer would not be used
             x = layers.Add()([x, _normalised(layers.Conv1D(config.residual_channels, 1, use_bias=False)(gated))])
     x = layers.Activation("elu")(layers.Add()(skips))
     x = _normalised(layers.Conv1D(config.skip_channels, 1)(x), "elu")

@@ -1,10 +1,11 @@
-"""Clips a second that `prepare` decodes, resamples to 12 kHz and writes, beside bare decoding and `librosa.load`.
+"""Compare the speed of `prepare` with that of bare decoding and that of `librosa.load`.
 
     python -m benchmarks.preparing [--clip FILE] [--quick]
 
-Decodes 800 clips of 29.12 s from MP3s at 16 kHz, made by the script, or from as many readings of FILE. The rate of
-`prepare` counts everything from its call to its manifest, the start of its processes too; the bare rates count
-`soundfile.read` and `soxr.resample` in processes that are warm, and write nothing. Medians of three rounds.
+`prepare` decodes clips, resamples them to 12 kHz and writes them. Each worker prepares 800 clips of 29.12 s. The clips
+are MP3s at 16 kHz made by the script, or FILE, read repeatedly. The time of `prepare` is that from the call to the
+finished manifest and includes the start of its processes. The bare rates are those of `soundfile.read` and
+`soxr.resample` in processes that are warmed up and write nothing. Values are medians of three rounds.
 """
 
 import multiprocessing
@@ -21,7 +22,7 @@ import soxr
 
 from benchmarks._clips import RepeatedFiles, write_clips
 from benchmarks._common import Measurement, matrix_rate, options, print_table, say, seconds
-from genre_tagger.data.records import prepare
+from genre_tagger.dataset.prepare import prepare
 
 SAMPLE_RATE = 12_000
 WORKERS = (1, 2)
@@ -33,7 +34,9 @@ Load = Callable[[Path], np.ndarray]
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--clip", type=Path, metavar="FILE", help="an audio file to decode in place of noise")
+    parser.add_argument(
+        "--clip", type=Path, metavar="FILE", help="audio file to decode instead of the clips made by the script"
+    )
     arguments = parser.parse_args()
     num_clips, rounds = (40, 1) if arguments.quick else (800, 3)
     rate = matrix_rate()
@@ -41,24 +44,24 @@ def main() -> None:
         paths = [arguments.clip] if arguments.clip else write_clips(Path(folder))
         rates = median_rates(paths, num_clips, rounds)
     rows = [row for workers in WORKERS for row in compared(workers, rates)]
-    print_table(f"preparing, {num_clips} clips a worker and round", rate, rows)
+    print_table(f"preparing, {num_clips} clips per worker and round", rate, rows)
 
 
 def compared(workers: int, rates: dict[str, float]) -> list[Measurement]:
-    """The rows of `prepare` with so many workers."""
+    """Return the rows that compare `prepare` with the alternatives, for a number of workers."""
     ours = f"prepare, {workers} worker{'s' * (workers > 1)}", "clips/s", rates[f"prepare {workers}"]
     cores_worth = workers * rates["bare 1"]
     target = SHARE_OF_BARE_RATE * cores_worth
     together = f"soundfile + soxr, {workers} at the same time"
     return [
-        Measurement(*ours, target, rival=f"soundfile + soxr, one times {workers}", rival_figure=cores_worth),
+        Measurement(*ours, target, rival=f"soundfile + soxr, one process x {workers}", rival_figure=cores_worth),
         Measurement(*ours, rival=together, rival_figure=rates[f"bare {workers}"]),
         Measurement(*ours, rival="librosa.load, one process", rival_figure=rates["librosa"]),
     ]
 
 
 def median_rates(paths: Sequence[Path], num_clips: int, rounds: int) -> dict[str, float]:
-    """Clips a second by name, each measured in every round."""
+    """Return the median clips per second of each measurement, by name. Every round makes all measurements."""
     measured = []
     for number in range(1, rounds + 1):
         say(f"round {number} of {rounds}")
@@ -67,7 +70,7 @@ def median_rates(paths: Sequence[Path], num_clips: int, rounds: int) -> dict[str
 
 
 def one_round(paths: Sequence[Path], num_clips: int) -> dict[str, float]:
-    """Clips a second of everything, once."""
+    """Make all measurements once, and return the clips per second by name."""
     rates = {"librosa": bare_rate(load_by_librosa, paths, num_clips // 4, processes=1)}
     for workers in WORKERS:
         rates[f"bare {workers}"] = bare_rate(load_bare, paths, num_clips, workers)
@@ -76,7 +79,7 @@ def one_round(paths: Sequence[Path], num_clips: int) -> dict[str, float]:
 
 
 def prepare_rate(paths: Sequence[Path], num_clips: int, workers: int) -> float:
-    """Clips a second of `prepare`."""
+    """Return the clips per second of `prepare`."""
     source = RepeatedFiles.of(paths, num_clips)
     with TemporaryDirectory() as folder:
         taken = seconds(lambda: prepare(source, SAMPLE_RATE, Path(folder), workers=workers))
@@ -84,7 +87,7 @@ def prepare_rate(paths: Sequence[Path], num_clips: int, workers: int) -> float:
 
 
 def bare_rate(load: Load, paths: Sequence[Path], num_clips: int, processes: int) -> float:
-    """Clips a second that so many processes load at the same time, `num_clips` each, results thrown away."""
+    """Return the clips per second of several simultaneous processes that each load and discard `num_clips` clips."""
     share = [paths[number % len(paths)] for number in range(num_clips)]
     spawn = multiprocessing.get_context("spawn")
     ready = spawn.Barrier(processes + 1)
@@ -95,25 +98,25 @@ def bare_rate(load: Load, paths: Sequence[Path], num_clips: int, processes: int)
 
 
 def get_ready(load: Load, path: Path, ready: Barrier) -> None:
-    """Warms a process up and waits for the others."""
+    """Warm up a process and wait for the others."""
     load(path)
     ready.wait(START_TIMEOUT_SECONDS)
 
 
 def load_all(load: Load, paths: Sequence[Path]) -> None:
-    """Loads files one after the other."""
+    """Load files one after another."""
     for path in paths:
         load(path)
 
 
 def load_bare(path: Path) -> np.ndarray:
-    """The two calls that no way of preparing can do without."""
+    """Load a file with the two calls that any preparation needs."""
     waveform, source_rate = soundfile.read(path, dtype="float32")
     return soxr.resample(waveform, source_rate, SAMPLE_RATE)
 
 
 def load_by_librosa(path: Path) -> np.ndarray:
-    """What most scripts do."""
+    """Load a file with the usual call of librosa."""
     return librosa.load(path, sr=SAMPLE_RATE)[0]
 
 

@@ -1,11 +1,11 @@
-"""Clips a second read from prepared shards without a model, and the memory that preparing and reading take.
+"""Measure the rate of reading prepared shards without a model, and the memory for preparing and reading.
 
     python -m benchmarks.reading [--quick]
 
-Prepares 1,000, 2,000 and 4,000 clips of 29.12 s with two workers, then reads each of the three collections three
-times through the training pipeline in batches of 16. Every measurement has a process of its own. Memory is the peak
-resident set (`VmHWM`, Linux); where there are several processes it is the sum of their peaks, libraries that they
-share counted once for each. Needs 3 GB of disk for temporary files.
+The script prepares 1,000, 2,000 and 4,000 clips of 29.12 s with two workers. It reads each of the three collections
+three times through the training pipeline in batches of 16. Each measurement runs in a separate process. Memory is the
+peak resident set size (`VmHWM`, Linux). For several processes it is the sum of their peaks, with shared libraries
+counted once per process. The script needs 3 GB of temporary disk space.
 """
 
 import multiprocessing
@@ -13,15 +13,17 @@ import os
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from benchmarks._clips import RepeatedFiles, write_clips
 from benchmarks._common import Measurement, matrix_rate, options, print_table, say, seconds, stable_config
-from genre_tagger.data.manifest import read_manifest
-from genre_tagger.data.pipeline import RecordReader, steps_per_epoch, training_windows
-from genre_tagger.data.records import prepare
+from genre_tagger.dataset.manifest import read_manifest
+from genre_tagger.dataset.pipeline import RecordReader, steps_per_epoch, training_windows
+from genre_tagger.dataset.prepare import prepare
+from genre_tagger.progress import shown_by
 
 WORKERS = 2
 PASSES = 3
@@ -42,7 +44,7 @@ def main() -> None:
 
 
 def measured(paths: Sequence[Path], num_clips: int) -> list[Measurement]:
-    """The rows of a collection of so many clips: rate, memory of reading, memory of preparing."""
+    """Return the rows of a collection of `num_clips` clips: rate, memory for reading, memory for preparing."""
     say(f"preparing and reading {num_clips:,} clips")
     with TemporaryDirectory() as folder:
         prepare_mb = in_own_process(peak_of_preparing, paths, num_clips, Path(folder))
@@ -55,13 +57,13 @@ def measured(paths: Sequence[Path], num_clips: int) -> list[Measurement]:
 
 
 def in_own_process(function: Callable[..., Result], *arguments: object) -> Result:
-    """Calls a function in a new process, so that its peak is nobody else's."""
+    """Call a function in a new process, so that its peak memory is not affected by earlier work."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def peak_of_preparing(paths: Sequence[Path], num_clips: int, directory: Path) -> float:
-    """Peak resident MB of this process and its workers together, while they prepare."""
+    """Prepare data, and return the peak resident MB of this process and its workers together."""
     peak_mb = 0.0
 
     def note_peak(done: int, total: int) -> None:
@@ -71,12 +73,13 @@ def peak_of_preparing(paths: Sequence[Path], num_clips: int, directory: Path) ->
 
     source = RepeatedFiles.of(paths, num_clips)
     rate = stable_config(quick=False).frontend.sample_rate
-    prepare(source, rate, directory, workers=WORKERS, on_progress=note_peak)
+    with shown_by(lambda title, in_bytes: nullcontext(note_peak)):
+        prepare(source, rate, directory, workers=WORKERS)
     return max(peak_mb, peak_resident_mb(os.getpid()))
 
 
 def rate_and_peak_of_reading(directory: Path) -> tuple[float, float]:
-    """Clips a second (the median pass), and peak resident MB after all passes."""
+    """Return the clips per second of the median pass, and the peak resident MB after all passes."""
     config, manifest = stable_config(quick=False), read_manifest(directory)
     reader = RecordReader.of(manifest, "train")
     steps = steps_per_epoch(reader, config)
@@ -91,11 +94,11 @@ def rate_and_peak_of_reading(directory: Path) -> tuple[float, float]:
 
 
 def peak_resident_mb(pid: int) -> float:
-    """Peak resident set of a process; unlike that of `getrusage` it starts anew when a program is started."""
+    """Return the peak resident MB of a process. Unlike the value of `getrusage`, it is reset when a program starts."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise ValueError(f"/proc/{pid}/status: found no VmHWM, the process has ended")
+    raise ValueError(f"/proc/{pid}/status: found no VmHWM; the process has ended")
 
 
 if __name__ == "__main__":

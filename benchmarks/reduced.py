@@ -1,11 +1,12 @@
-"""Every preset at a size that two cores bear, as YAML files for `genre-tagger compare`.
+"""Write every preset at a size that two CPU cores can train, as YAML files for `genre-tagger compare`.
 
     python -m benchmarks.reduced DIR [--seconds 4]
 
-Windows of whole clips are so many seconds long in place of 29.12. All widths are divided by 4. What is counted in
-frames shrinks with the window, by a power of 2: dilation depths, the frames that attention averages over, and the
-recurrent preset's last pools along time, so that receptive fields and recurrent steps keep their share of the window.
-Presets of short windows keep those. Learning rates below 1e-3, made for hundreds of epochs, are raised to it.
+Windows that cover a whole clip are shortened from 29.12 s to the given number of seconds. All widths are divided by 4.
+Sizes in frames shrink with the window, by a power of 2: dilation depths, the frames that attention averages over, and
+the recurrent preset's last pools along time. Receptive fields thus cover the same share of the window as before, and
+the number of recurrent steps hardly changes. Presets with short windows keep their windows. Learning rates below 1e-3,
+which are meant for hundreds of epochs, are raised to 1e-3.
 """
 
 import argparse
@@ -21,7 +22,7 @@ WIDTH_FACTOR = 4
 LOWEST_RATE = 1e-3
 WIDTHS = {
     "cnn": ("kernels", "output_width", "cardinality"),
-    "cascade": ("width",),
+    "wavenet.cascade": ("width",),
     "wavenet": ("residual_channels", "dilation_channels", "skip_channels", "output_width"),
     "crnn": ("kernels", "recurrent_widths"),
     "short_chunk": ("kernels",),
@@ -42,11 +43,12 @@ def main() -> None:
 
 
 def reduced(preset: str, seconds: float) -> dict:
-    """The resolved configuration of a preset, reduced."""
+    """Return the resolved configuration of a preset at its reduced size."""
     values = json.loads(load_config(preset).model_dump_json())
-    for section, keys in WIDTHS.items():
-        for key in keys if values["model"][section] else ():
-            values["model"][section][key] = _divided(values["model"][section][key])
+    for name, keys in WIDTHS.items():
+        section = _section(values["model"], name)
+        for key in keys if section else ():
+            section[key] = _divided(section[key])
     values["training"]["learning_rate"] = max(LOWEST_RATE, values["training"]["learning_rate"])
     if values["window"]["seconds"] > seconds:
         _shorten(values["model"], round(math.log2(values["window"]["seconds"] / seconds)))
@@ -54,12 +56,19 @@ def reduced(preset: str, seconds: float) -> dict:
     return values
 
 
+def _section(model: dict, name: str) -> dict | None:
+    """Return a section by its dotted name; None if the model does not have it."""
+    for part in name.split("."):
+        model = model and model[part]
+    return model
+
+
 def _divided(width: int | list[int]) -> int | list[int]:
     return [_divided(one) for one in width] if isinstance(width, list) else max(1, round(width / WIDTH_FACTOR))
 
 
 def _shorten(model: dict, halvings: int) -> None:
-    """Halves what is counted in frames so many times."""
+    """Halve all sizes that are counted in frames, `halvings` times."""
     if model["wavenet"]:
         model["wavenet"]["dilation_depth"] -= halvings
         if attention := model["wavenet"]["attention"]:

@@ -1,10 +1,10 @@
-"""The resampler inside an exported graph beside soxr, which prepares the training clips: do scores and ranks hold?
+"""Compare the scores and ROC-AUC after resampling in an exported graph with those after resampling by soxr.
 
     python -m benchmarks.resampling RUN
 
-RUN is a run on prepared data. Its test clips are brought to 16, 24 and 44.1 kHz by soxr and written as WAV files of 16
-bits; each file is scored by the signature `wav` of the run, which resamples in the graph, and by the same signature
-after soxr has brought it to the model's rate, where nothing is left to resample.
+RUN is a run on prepared data; training clips are prepared with soxr. The script resamples the test clips to 16, 24 and
+44.1 kHz with soxr and writes them as 16-bit WAV files. The signature `wav` scores each file twice. The first time, the
+graph resamples the file. The second time, soxr has already resampled it to the model's rate.
 """
 
 import argparse
@@ -21,14 +21,14 @@ from rich.table import Table
 
 from benchmarks._common import TABLE_WIDTH
 from benchmarks.cost import ask, samples_of, wav
-from genre_tagger.data.dataset import Dataset, LabelledClips
-from genre_tagger.data.manifest import read_manifest
+from genre_tagger.dataset.dataset import Dataset, LabelledClips
+from genre_tagger.dataset.manifest import read_manifest
 from genre_tagger.evaluation.metrics import compute_metrics
 from genre_tagger.export.folding import inference_model
 from genre_tagger.export.savedmodel import write_savedmodel
 from genre_tagger.export.signatures import ServedTagger
 from genre_tagger.models.tagger import load_tagger
-from genre_tagger.run import open_run, read_data
+from genre_tagger.runs.directory import open_run
 
 RATES_HZ = (16_000, 24_000, 44_100)
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     run, config = open_run(parser.parse_args().run)
-    dataset = Dataset.of_manifest(read_manifest(Path(read_data(run)["prepared"])))
+    dataset = Dataset.of_manifest(read_manifest(run.read_record().prepared))
     clips, rate = dataset.splits["test"], config.frontend.sample_rate
     served = ServedTagger(inference_model(load_tagger(run.model)), config, dataset.tags)
     with TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def compared(model, clips: LabelledClips, rate: int, file_hz: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [clips, tags] by the graph's resampler and by soxr, of the same files."""
+    """Return the scores [clips, tags] of the same files, resampled by the graph and by soxr."""
     files = [wav(soxr.resample(samples, rate, file_hz), file_hz) for samples in samples_of(clips)]
     by_graph = np.stack([ask(model, "wav", [file]) for file in files])
     by_soxr = np.stack([ask(model, "wav", [at_rate(file, rate)]) for file in files])
@@ -56,15 +56,15 @@ def compared(model, clips: LabelledClips, rate: int, file_hz: int) -> tuple[np.n
 
 
 def at_rate(file: bytes, rate: int) -> bytes:
-    """A WAV file at another rate, by soxr."""
+    """Return a WAV file resampled to another rate by soxr."""
     samples, file_hz = soundfile.read(io.BytesIO(file), dtype="int16")
     return wav(soxr.resample(samples, file_hz, rate), rate)
 
 
 def print_rows(clips: LabelledClips, tags: tuple[str, ...], rows: list[tuple[int, np.ndarray, np.ndarray]]) -> None:
-    """Differences of scores and macro ROC-AUC, a row for each rate."""
-    table = Table(title=f"{len(clips.labels)} test clips, the graph's resampler beside soxr", title_justify="left")
-    for name in ("rate", "mean difference", "largest difference", "macro ROC-AUC", "by soxr", "difference"):
+    """Print the differences between the scores and the macro ROC-AUC, one row per rate."""
+    table = Table(title=f"{len(clips.labels)} test clips, graph resampler compared with soxr", title_justify="left")
+    for name in ("rate", "mean difference", "largest difference", "macro ROC-AUC", "with soxr", "difference"):
         table.add_column(name, justify="right")
     for hertz, by_graph, by_soxr in rows:
         difference = np.abs(by_graph - by_soxr)

@@ -1,10 +1,10 @@
-"""An exported tagger of preset `stable`: load, first answer, latency, throughput, sizes of requests, memory.
+"""Measure an exported tagger of preset `stable`: loading, first answer, latency, throughput, request sizes and memory.
 
     python -m benchmarks.serving [--quick]
 
-The model has random weights; clips are noise of 29.12 s. Everything is measured in a process of its own that has the
-SavedModel alone: `load` by the C API's loader, which TensorFlow Serving uses, all else through the signatures in
-Python. Requests as JSON are taken apart by Python's `json`; a server has its own parser.
+The model has random weights, and the clips are 29.12 s of noise. All measurements run in separate processes that have
+only the SavedModel. `load` uses the C API's loader, as TensorFlow Serving does. All others call the signatures in
+Python. JSON requests are parsed with Python's `json`, whereas a server has its own parser.
 """
 
 import base64
@@ -35,8 +35,8 @@ from benchmarks._common import (
     stable_config,
 )
 from benchmarks.reading import in_own_process, peak_resident_mb
+from genre_tagger.audio.decode import to_pcm16
 from genre_tagger.config import Config
-from genre_tagger.data.decode import to_pcm16
 from genre_tagger.export.folding import inference_model
 from genre_tagger.export.savedmodel import write_savedmodel
 from genre_tagger.export.signatures import ServedTagger
@@ -44,7 +44,7 @@ from genre_tagger.models.tagger import build_tagger
 
 LOAD_SECONDS = 3.0
 CLIP_MS, WAV_MS = 100.0, 150.0
-REPEATS = 100  # for a p99
+REPEATS = 100  # enough for a 99th percentile
 WAV_RATE_HZ = 44_100
 BATCHES = (1, 8, 32)
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def rows(load: float, figures: dict[str, float], rate: float) -> list[Measurement]:
-    """The table; latencies beside what the same clip takes as JSON."""
+    """Return the rows of the table, with each value's unit and target."""
     targets = {"serving_default p50": CLIP_MS, "wav p50": WAV_MS}
     units = {"throughput": "clips/s", "memory": "MB", "request": "MB", "first": "s", "load": "s"}
     table = [Measurement("load, C API", "s", load, scaled(LOAD_SECONDS, rate))]
@@ -76,13 +76,13 @@ def rows(load: float, figures: dict[str, float], rate: float) -> list[Measuremen
 
 
 def export(directory: Path, config: Config) -> None:
-    """Writes the SavedModel."""
+    """Write the SavedModel."""
     tags = tuple(f"tag{number}" for number in range(NUM_TAGS))
     write_savedmodel(directory, ServedTagger(inference_model(build_tagger(config, NUM_TAGS)), config, tags), {})
 
 
 def load_by_c_api(directory: Path) -> float:
-    """Seconds that TF_LoadSessionFromSavedModel takes."""
+    """Return the seconds that TF_LoadSessionFromSavedModel takes."""
     library = ctypes.CDLL(str(Path(tf.__file__).parent / "libtensorflow_cc.so.2"))
     for function in ("TF_NewStatus", "TF_NewGraph", "TF_NewSessionOptions", "TF_LoadSessionFromSavedModel"):
         getattr(library, function).restype = ctypes.c_void_p
@@ -95,12 +95,12 @@ def load_by_c_api(directory: Path) -> float:
         lambda: library.TF_LoadSessionFromSavedModel(session_options, None, path, tags, 1, graph, None, status)
     )
     if library.TF_GetCode(status):
-        raise RuntimeError("the SavedModel cannot be loaded by the C API")
+        raise RuntimeError(f"{directory}: the C API cannot load this SavedModel")
     return taken
 
 
 def measure(directory: Path, config: Config, repeats: int) -> dict[str, float]:
-    """Everything but the load by the C API, by name."""
+    """Return all values by name, except the time to load with the C API."""
     start = time.perf_counter()
     loaded = tf.saved_model.load(str(directory))
     figures = {"load, in Python": time.perf_counter() - start}
@@ -121,7 +121,7 @@ def measure(directory: Path, config: Config, repeats: int) -> dict[str, float]:
 
 
 def one_clip_calls(signatures, clip: np.ndarray, config: Config) -> dict[str, Callable[[], object]]:
-    """A request of one clip to each signature, from tensors and from JSON."""
+    """Return functions that send one clip to each signature, from tensors and from JSON."""
     pcm = to_pcm16(clip.copy()).tobytes()
     waveform_json, pcm_json = as_json(clip.tolist()), as_json(as_base64(clip))
 
@@ -144,17 +144,17 @@ def one_clip_calls(signatures, clip: np.ndarray, config: Config) -> dict[str, Ca
 
 
 def as_json(item: object) -> str:
-    """A request of one item, as REST clients send it."""
+    """Return a request with one item, as REST clients send it."""
     return json.dumps({"inputs": [item]})
 
 
 def as_base64(clip: np.ndarray) -> dict[str, str]:
-    """16-bit PCM in REST's form of bytes."""
+    """Return the clip as 16-bit PCM in REST's encoding of bytes."""
     return {"b64": base64.b64encode(to_pcm16(clip.copy()).tobytes()).decode()}
 
 
 def wav_noise(clip_seconds: float) -> bytes:
-    """A WAV file of noise at 44.1 kHz, 16 bits, stereo."""
+    """Return a WAV file of noise at 44.1 kHz, 16-bit, stereo."""
     file = io.BytesIO()
     noise = np.random.default_rng(1).normal(0, 0.1, (round(clip_seconds * WAV_RATE_HZ), 2))
     soundfile.write(file, noise, WAV_RATE_HZ, format="WAV")

@@ -1,12 +1,14 @@
-"""Clips a second and core that `genre-tagger tag` does, by itself and on a Ray cluster of this machine.
+"""Measure the clips per second and core that `genre-tagger tag` processes, without Ray and on a local Ray cluster.
 
     python -m benchmarks.tagging MODEL [--quick]
 
-MODEL is a run or an exported version. Files are MP3s of 29.12 s, all windows are scored. What counts is processor time,
-of all threads and processes together, so that neither the number of cores nor what else runs matters. By itself: that
-of the clips after the first ones. On Ray: that of many clips less that of few, each from start to end in a cluster of
-its own; what is left of the few is what starting costs. Decoding to the model's rate is measured alone too, also of
-what libraries hold: 44.1 kHz and 128 kbit/s in stereo. Needs Linux.
+MODEL is a run or an exported version. The files are MP3s of 29.12 s, and all windows are scored. Rates are based on the
+processor time of all threads and processes together, so that the number of cores and other work do not matter.
+
+Without Ray, clips are counted after a warm-up. With Ray, a few clips and many clips are tagged, each time from start to
+end in a new cluster. The difference between the two times gives the time per clip. The rest of the time for the few
+clips is the cost of starting a cluster. Decoding to the model's rate is also measured separately, for these clips and
+for a format that is common in music libraries: 44.1 kHz and 128 kbit/s in stereo. The script needs Linux.
 """
 
 import os
@@ -19,13 +21,13 @@ import numpy as np
 
 from benchmarks._clips import CLIP_SECONDS, write_clips
 from benchmarks._common import Measurement, matrix_rate, options, print_table, say
-from genre_tagger.data.decode import decode
+from genre_tagger.audio.decode import decode
 from genre_tagger.evaluation.robustness.perturbations import MP3_RATE, encode_mp3
 from genre_tagger.tagging.catalogue import Catalogue
-from genre_tagger.tagging.models import ModelFiles
 from genre_tagger.tagging.ray_runner import tag_catalogue
-from genre_tagger.tagging.results import Choice
+from genre_tagger.tagging.song import TagChoice
 from genre_tagger.tagging.tagger import Tagger
+from genre_tagger.tagging.window_models import ModelFiles
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -44,16 +46,16 @@ def main() -> None:
         of_few, of_many = (cluster_seconds(model, files[:count], Path(folder, f"tags{count}")) for count in (few, many))
     on_ray = (of_many - of_few) / (many - few)
     rows = [
-        Measurement("a core on Ray", "clips/s", 1 / on_ray, rival="a core by itself", rival_figure=1 / alone),
-        Measurement("to decode a clip, 16 kHz mono", "ms", mono),
-        Measurement("to decode a clip, 44.1 kHz stereo", "ms", stereo),
-        Measurement("to start Ray and its workers", "core-seconds", of_few - few * on_ray),
+        Measurement("one core, with Ray", "clips/s", 1 / on_ray, rival="one core, without Ray", rival_figure=1 / alone),
+        Measurement("decoding a clip, 16 kHz mono", "ms", mono),
+        Measurement("decoding a clip, 44.1 kHz stereo", "ms", stereo),
+        Measurement("starting Ray and its workers", "core-seconds", of_few - few * on_ray),
     ]
-    print_table(f"tagging by {arguments.model.name}, clips of 29.12 s", rate, rows)
+    print_table(f"tagging with {arguments.model.name}, clips of 29.12 s", rate, rows)
 
 
 def many_files(folder: Path, count: int) -> list[Path]:
-    """As many names as wanted for a few MP3s."""
+    """Create `count` links to a few MP3s and return their paths."""
     distinct = write_clips(folder)
     files = [folder / f"clip{number}.mp3" for number in range(count)]
     for number, file in enumerate(files):
@@ -62,7 +64,7 @@ def many_files(folder: Path, count: int) -> list[Path]:
 
 
 def stereo_clip(folder: Path) -> Path:
-    """Noise as an MP3 of 44.1 kHz and 128 kbit/s in stereo."""
+    """Write noise as an MP3 of 44.1 kHz and 128 kbit/s in stereo, and return its path."""
     path = folder / "stereo.mp3"
     noise = np.random.default_rng(0).normal(0, 0.1, (round(CLIP_SECONDS * MP3_RATE), 2))
     path.write_bytes(encode_mp3(noise, kbps=128))
@@ -70,7 +72,7 @@ def stereo_clip(folder: Path) -> Path:
 
 
 def decoding_ms(files: Sequence[Path], sample_rate: int) -> float:
-    """Processor milliseconds a clip, of decoding to so many samples a second."""
+    """Return the processor time of decoding to `sample_rate` hertz, in milliseconds per clip."""
     before = time.process_time()
     for file in files:
         decode(file, sample_rate)
@@ -78,9 +80,9 @@ def decoding_ms(files: Sequence[Path], sample_rate: int) -> float:
 
 
 def alone_seconds(model: ModelFiles, files: Sequence[Path], warm_up: int) -> float:
-    """Processor seconds a clip in this process."""
-    say(f"by itself, {len(files)} clips")
-    tagger = Tagger.of_model(model.path)
+    """Return the processor seconds per clip in this process."""
+    say(f"without Ray, {len(files)} clips")
+    tagger = Tagger.load(model.path)
     for file in files[:warm_up]:
         tagger.taggram(file)
     before = time.process_time()
@@ -90,22 +92,22 @@ def alone_seconds(model: ModelFiles, files: Sequence[Path], warm_up: int) -> flo
 
 
 def cluster_seconds(model: ModelFiles, files: Sequence[Path], folder: Path) -> float:
-    """Processor seconds of a whole cluster, from its start to the last clip."""
-    say(f"on Ray, {len(files)} clips")
+    """Return the processor seconds of a whole cluster, from its start to the last clip."""
+    say(f"with Ray, {len(files)} clips")
     before = processor_seconds()
-    for done, _ in enumerate(tag_catalogue(model, Catalogue.of_files(files), folder, Choice(top=5)), 1):
+    for done, _ in enumerate(tag_catalogue(model, Catalogue.of_files(files), folder, TagChoice(top=5)), 1):
         if done == len(files):
             after = processor_seconds()
     return after - before
 
 
 def processor_seconds() -> float:
-    """Of this process and all below it, those that ended and were waited for included."""
+    """Return the processor seconds of this process and its descendants, including those that ended and were reaped."""
     parents, used = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:  # has just ended
+        except OSError:  # the process has just ended
             continue
         pid = int(stat.parent.name)
         parents[pid], used[pid] = int(fields[1]), sum(map(int, fields[11:15])) / TICKS
@@ -113,7 +115,7 @@ def processor_seconds() -> float:
 
 
 def lineage(pid: int, parents: dict[int, int]) -> list[int]:
-    """The process and all above it."""
+    """Return the process and all its ancestors."""
     line = [pid]
     while line[-1] in parents:
         line.append(parents[line[-1]])

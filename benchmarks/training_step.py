@@ -1,9 +1,10 @@
-"""First and steady training step of preset `stable`, 16 clips of 29.12 s, beside plain Keras.
+"""Compare the first and the steady training step of preset `stable` with those of plain Keras.
 
     python -m benchmarks.training_step [--skip-rival] [--quick]
 
-Times are taken inside `model.fit`, on random audio and labels in memory. The first step is the wait from the call of
-`fit` to the end of its first batch, tracing included; the steady step is the median of five later ones.
+A step has 16 clips of 29.12 s. Times are measured inside `model.fit`, on random audio and labels in memory. The first
+step is the time from the call of `fit` to the end of its first batch, tracing included. The steady step is the median
+of the five steps after it.
 """
 
 import statistics
@@ -19,12 +20,12 @@ from genre_tagger.config import Config
 from genre_tagger.training.fit import compiled_tagger
 
 STEADY_STEPS = 5
-FIRST_STEP_SECONDS, FIRST_STEP_PROUD = 35.0, 30.0
-STEADY_STEP_SECONDS, STEADY_STEP_PROUD = 6.5, 5.0
+FIRST_STEP_SECONDS, FIRST_STEP_STRETCH = 35.0, 30.0
+STEADY_STEP_SECONDS, STEADY_STEP_STRETCH = 6.5, 5.0
 
 
 class BatchEnds(keras.callbacks.Callback):
-    """Notes when each batch ends."""
+    """Record the time at which each batch ends."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +37,7 @@ class BatchEnds(keras.callbacks.Callback):
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--skip-rival", action="store_true", help="measure the tagger alone")
+    parser.add_argument("--skip-rival", action="store_true", help="measure only the tagger, not plain Keras")
     arguments = parser.parse_args()
     config = stable_config(arguments.quick)
     rate_before = matrix_rate()
@@ -47,8 +48,8 @@ def main() -> None:
         say("training the plain Keras model")
         plain_first, plain_steady = step_seconds(lambda: compiled_plain_tagger(config, NUM_TAGS), config)
     rate = (rate_before + matrix_rate()) / 2
-    targets = [scaled(figure, rate) for figure in (FIRST_STEP_SECONDS, FIRST_STEP_PROUD)]
-    steady_targets = [scaled(figure, rate) for figure in (STEADY_STEP_SECONDS, STEADY_STEP_PROUD)]
+    targets = [scaled(figure, rate) for figure in (FIRST_STEP_SECONDS, FIRST_STEP_STRETCH)]
+    steady_targets = [scaled(figure, rate) for figure in (STEADY_STEP_SECONDS, STEADY_STEP_STRETCH)]
     rival = "" if arguments.skip_rival else "plain Keras"
     rows = [
         Measurement("first step", "s", first, *targets, rival, plain_first),
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def step_seconds(build: Callable[[], keras.Model], config: Config) -> tuple[float, float]:
-    """Seconds of the first and of a steady step of the model that `build` returns compiled."""
+    """Return the seconds of the first and of the steady step of the compiled model that `build` returns."""
     model, ends = build(), BatchEnds()
     data = random_batches(config)
     start = time.perf_counter()
@@ -68,7 +69,7 @@ def step_seconds(build: Callable[[], keras.Model], config: Config) -> tuple[floa
 
 
 def random_batches(config: Config) -> tf.data.Dataset:
-    """One batch of noise and labels, endlessly; its batch axis has no static size, as the input pipeline's has none."""
+    """Repeat one batch of noise and labels endlessly. As in the input pipeline, the batch axis has no static size."""
     size = config.training.batch_size
     waveform = tf.random.stateless_normal((size, config.window_samples), seed=(0, 0), stddev=0.1)
     labels = tf.random.stateless_uniform((size, NUM_TAGS), seed=(0, 1), maxval=2, dtype=tf.int32)

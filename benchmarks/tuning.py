@@ -1,16 +1,19 @@
-"""Does the search work: Bayesian and Hyperband beside random search and the fixed 6x5, on the demo, several seeds.
+"""Compare Bayesian search and Hyperband with random search and a fixed model, on the demo, with several seeds.
 
     python -m benchmarks.tuning [--directory DIR] [--data DIR] [--seeds 3] [--trials 20] [--quick]
 
-Every search is a `tune` directory below DIR: killed, the same command goes on, and what is finished is only read.
-Random and Bayesian search get as many trials, each of four epochs. Hyperband gets as many epochs in all: its trials
-are shorter at first, so it has more of them. A search's figure is its best trial by validation ROC-AUC; that trial's
-model is then scored once on the test clips. The fixed 6x5 has the preset's other values and one training as long as a
-trial. The fixed one and every winner are also trained for as many epochs as a whole search has, until patience is out.
+Every search is a `tune` directory below DIR. If interrupted, rerun the command to resume; finished searches are not
+repeated. Random and Bayesian search get the same number of trials, each of four epochs. Hyperband gets the same number
+of epochs in total. Its first trials are shorter, so it has more trials. The score of a search is the validation ROC-AUC
+of its best trial. The model of that trial is then scored once on the test clips.
+
+The fixed model has the published WaveNet (6x5: dilation depth 6, 5 blocks) and the preset's other values. It is trained
+once, for as many epochs as a trial. The fixed model and the best values of every search are also trained for as many
+epochs as a whole search, with early stopping.
 """
 
+import logging
 import statistics
-from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -19,17 +22,18 @@ from rich.table import Table
 
 from benchmarks._common import options, say
 from genre_tagger.config import Config, load_config
-from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.manifest import read_manifest
-from genre_tagger.data.pipeline import evaluation_windows
-from genre_tagger.data.sources import SourceOptions
+from genre_tagger.dataset.dataset import Dataset
+from genre_tagger.dataset.manifest import read_manifest
+from genre_tagger.dataset.pipeline import evaluation_windows
+from genre_tagger.dataset.request import DataRequest
 from genre_tagger.evaluation.metrics import compute_metrics
 from genre_tagger.evaluation.scoring import score_clips
 from genre_tagger.models.tagger import load_tagger
-from genre_tagger.run import open_run, read_data
-from genre_tagger.tuning.search import DataOptions, TuningOptions, data_opener, tune
+from genre_tagger.runs.directory import open_run
+from genre_tagger.sources.registry import SourceOptions
+from genre_tagger.tuning.search import TuneRequest, data_opener, tune
 from genre_tagger.tuning.space_file import parse_space
-from genre_tagger.tuning.trial import Limits, TrialRunner, read_outcomes
+from genre_tagger.tuning.trial import ModelLimits, TrialRunner, read_outcomes
 
 EPOCHS = 4
 SPACE = {
@@ -50,9 +54,10 @@ FIXED = {"model.wavenet.dilation_depth": 6, "model.wavenet.blocks": 5}
 OVERRIDES = (
     "window={seconds: 2.0, hop_seconds: 2.0, evaluate: center}",
     "model.cnn={kernels: [8, 16, 16, 16], output_width: 32}",
-    "model.cascade.width=24",
+    "model.wavenet.cascade.width=24",
     f"training.epochs={EPOCHS}",
     "training.batch_size=32",
+    "inference.batch_size=32",
 )
 ALGORITHMS = ("random", "bayesian", "hyperband")
 QUICK_SONGS, SONGS = 20, 240
@@ -66,33 +71,33 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     arguments = parser.parse_args()
     songs, seeds, trials = (QUICK_SONGS, 1, 3) if arguments.quick else (SONGS, arguments.seeds, arguments.trials)
-    sources = DataOptions(SourceOptions(songs=songs), arguments.data, stream=False, workers=2)
+    data = DataRequest(SourceOptions(songs=songs), arguments.data, workers=2)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("genre_tagger").setLevel(logging.INFO)
     rows = []
     for seed in range(seeds):
         config = load_config("small", overrides=[*OVERRIDES, f"seed={seed}"])
-        rows.append({"what": "fixed 6x5", "seed": seed, **fixed(arguments.directory, config, trials, sources)})
+        rows.append({"what": "fixed 6x5", "seed": seed, **fixed(arguments.directory, config, trials, data)})
         for algorithm in ALGORITHMS:
-            found = search(arguments.directory, algorithm, config, sources, trials)
+            found = search(arguments.directory, algorithm, config, data, trials)
             rows.append({"what": algorithm, "seed": seed, **found})
             say(str(rows[-1]))
             pd.DataFrame(rows).to_csv(arguments.directory / "table.csv", index=False)
     print_rows(pd.DataFrame(rows))
 
 
-def fixed(directory: Path, config: Config, trials: int, sources: DataOptions) -> dict[str, float]:
-    """The preset's values with the published depth and blocks, trained as long as a trial, and as a search."""
-    short = train_values(directory / f"fixed-{EPOCHS}-{config.seed}", FIXED, config, EPOCHS, sources)
-    return {"trials": 1, "epochs": EPOCHS, **short, **trained_on(directory, "fixed", FIXED, config, trials, sources)}
+def fixed(directory: Path, config: Config, trials: int, data: DataRequest) -> dict[str, float]:
+    """Train the fixed model twice: for as many epochs as a trial, and for as many epochs as a search."""
+    short = train_values(directory / f"fixed-{EPOCHS}-{config.seed}", FIXED, config, EPOCHS, data)
+    return {"trials": 1, "epochs": EPOCHS, **short, **trained_on(directory, "fixed", FIXED, config, trials, data)}
 
 
-def search(directory: Path, algorithm: str, config: Config, sources: DataOptions, trials: int) -> dict[str, float]:
-    """A search of as many epochs as `trials` trials of full length have, and its winner trained for all of them."""
+def search(directory: Path, algorithm: str, config: Config, data: DataRequest, trials: int) -> dict[str, float]:
+    """Search with the epochs of `trials` full trials in total, then train the best values for as many epochs."""
     path = directory / f"{algorithm}-{config.seed}"
-    budget = TuningOptions(algorithm, max_trials=trials)
-    space = parse_space(SPACE, "the benchmark's space")
-    if algorithm == "hyperband":
-        budget = TuningOptions(algorithm, max_trials=hyperband_trials(trials * EPOCHS))
-    result = tune(budget, space, config, sources, path, say=say, progress=_no_bar)
+    space = parse_space(SPACE, "the space of the benchmark")
+    max_trials = hyperband_trials(trials * EPOCHS) if algorithm == "hyperband" else trials
+    result = tune(TuneRequest(data, config, space, path, algorithm, max_trials=max_trials))
     outcomes = read_outcomes(path / "trials")
     so_far = [outcome.scores.get("val_auc", 0.0) for outcome in outcomes]
     half = next(n for n in range(1, len(outcomes) + 1) if 2 * epochs(outcomes[:n]) >= epochs(outcomes))
@@ -102,34 +107,35 @@ def search(directory: Path, algorithm: str, config: Config, sources: DataOptions
         "half": max(so_far[:half]),
         "valid": max(so_far),
         "test": test_auc(path / "trials" / result.best.trial),
-        **trained_on(directory, algorithm, result.best.values, config, trials, sources),
+        **trained_on(directory, algorithm, result.best.values, config, trials, data),
     }
 
 
 def trained_on(
-    directory: Path, what: str, values: dict, config: Config, trials: int, sources: DataOptions
+    directory: Path, what: str, values: dict, config: Config, trials: int, data: DataRequest
 ) -> dict[str, float]:
-    """The same values trained for all the epochs of a search."""
+    """Train a model with the given values for as many epochs as a whole search, and return its scores."""
     path = directory / f"{what}-{trials * EPOCHS}-{config.seed}"
-    return {
-        f"long {name}": value for name, value in train_values(path, values, config, trials * EPOCHS, sources).items()
-    }
+    return {f"long {name}": value for name, value in train_values(path, values, config, trials * EPOCHS, data).items()}
 
 
-def train_values(path: Path, values: dict, config: Config, most_epochs: int, sources: DataOptions) -> dict[str, float]:
-    """One training: its validation and test ROC-AUC."""
-    runner = TrialRunner(config, data_opener(sources, say, _no_bar), 1, Limits(), say)
+def train_values(path: Path, values: dict, config: Config, most_epochs: int, data: DataRequest) -> dict[str, float]:
+    """Train a model with the given values, and return its validation and test ROC-AUC."""
+    runner = TrialRunner(config, data_opener(data), executions=1, limits=ModelLimits())
     outcome = runner.run(path, {**values, "training.epochs": most_epochs})
     return {"valid": outcome.scores["val_auc"], "test": test_auc(path)}
 
 
 def epochs(outcomes) -> int:
-    """Epochs of all trials."""
+    """Return the total number of epochs of all trials."""
     return sum(outcome.epochs for outcome in outcomes)
 
 
 def hyperband_trials(most_epochs: int) -> int:
-    """Trials that Hyperband runs in at most so many epochs, sweep after sweep, at four epochs and a factor of three."""
+    """Return how many trials of repeated Hyperband sweeps fit into `most_epochs`.
+
+    A sweep has at most four epochs per trial and a reduction factor of three.
+    """
     sweep = [2] * 5 + [4] * 2 + [4] * 3
     trials, spent = 0, 0
     while spent + sweep[trials % len(sweep)] <= most_epochs:
@@ -139,29 +145,29 @@ def hyperband_trials(most_epochs: int) -> int:
 
 
 def test_auc(path: Path) -> float:
-    """Macro ROC-AUC of a run's best model on the test clips."""
+    """Return the macro ROC-AUC of a run's best model on the test clips."""
     run, config = open_run(path)
-    test = Dataset.of_manifest(read_manifest(Path(read_data(run)["prepared"]))).splits["test"]
+    test = Dataset.of_manifest(read_manifest(run.read_record().prepared)).splits["test"]
     scores = score_clips(load_tagger(run.model), evaluation_windows(test.reader, config), test.numbers, config)
     return compute_metrics(test.labels, scores, range(test.labels.shape[1])).roc_auc
 
 
 def print_rows(rows: pd.DataFrame) -> None:
-    """A line a method: means over the seeds, with the seeds' own figures."""
+    """Print one line per method: the means over the seeds and the value of each seed."""
     table = Table()
     for name in (
-        "what",
+        "method",
         "trials",
         "epochs",
-        "valid at half the budget",
-        "valid",
-        "valid by seed",
+        "validation at half the epochs",
+        "validation",
+        "validation by seed",
         "test",
         "test by seed",
-        "long valid",
-        "long valid by seed",
-        "long test",
-        "long test by seed",
+        "long: validation",
+        "long: validation by seed",
+        "long: test",
+        "long: test by seed",
     ):
         table.add_column(name)
     for what, group in rows.groupby("what", sort=False):
@@ -171,10 +177,6 @@ def print_rows(rows: pd.DataFrame) -> None:
             cells += [f"{group[name].mean():.4f}", ", ".join(f"{value:.4f}" for value in group[name])]
         table.add_row(str(what), *cells)
     Console(width=220).print(table)
-
-
-def _no_bar(title: str, in_bytes: bool = False):
-    return nullcontext(lambda done, total: None)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""SavedModel export and serving files."""
+"""Export of trained models, and serving them: exporter, signatures, server files and client."""

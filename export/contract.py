@@ -1,16 +1,13 @@
-"""What the exporter, the server's files and the client agree on. Light: none of them waits for TensorFlow here."""
+"""Constants of the exporter, the server's configuration and the client. This module does not import TensorFlow."""
 
 SIGNATURES = ("serving_default", "pcm16", "wav", "taggram", "embed")
-ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # a server pads requests to one of these, and warms each up
-TOP_TAGS = 5  # names and scores in every answer, fewer for a model of fewer tags
+ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # a server pads batches to one of these, and each has warm-up requests
+TOP_TAGS = 5  # names and scores in every answer; a model with fewer tags returns all of them
 
 WAV_RATES_HZ = (12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-WAV_MAX_SECONDS = 600  # longer files are for the client to split
+WAV_MAX_SECONDS = 600  # clients must split longer files
 
-SILENCE = "digital silence"  # the `error` of an item without any sound
-# A file's peak below which nobody asks for its tags. -72 dB of full scale, 8 steps of 16 bits: an empty track with the
-# dither of its mastering stays below, music above.
-SILENT_FILE_PEAK = 2**-12
+SILENCE = "digital silence"  # the `error` of a silent item
 
 SAVED_MODEL_NAME = "saved_model.pb"
 TAGS_NAME = "tags.txt"
@@ -18,4 +15,4 @@ THRESHOLDS_NAME = "thresholds.json"
 CONFIG_NAME = "config.yaml"
 CARD_NAME = "model_card.md"
 
-MODEL_NAME = "tagger"  # models are exported under, and clients ask for, unless told otherwise
+MODEL_NAME = "tagger"  # default name of an exported model, and of the model that a client asks for

@@ -1,4 +1,4 @@
-"""A tagger as an ONNX file, for runtimes without TensorFlow, with its measured difference."""
+"""Export of a tagger to ONNX for runtimes without TensorFlow, and its measured difference from the Keras model."""
 
 from pathlib import Path
 
@@ -6,27 +6,36 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from genre_tagger.errors import UserError
+from genre_tagger.errors import FieldError
 from genre_tagger.frontend import LogMelSpectrogram
 
 ONNX_NAME, DIFFERENCE_NAME = "model.onnx", "difference.json"
 OPSET = 18
-BATCH = 4  # windows at a time when the two are compared
+BATCH = 4  # windows per batch in the comparison
 
 
 def check_onnx() -> None:
-    """Raises UserError where the packages of the extra are not installed."""
+    """Check that the packages for ONNX are installed.
+
+    Raises:
+        FieldError: one of them is missing.
+    """
     try:
         import onnxruntime  # noqa: F401
         import tf2onnx  # noqa: F401
     except ImportError as error:
-        raise UserError(f"--format onnx: {error.name} is not installed; pip install 'genre-tagger[onnx]'") from None
+        raise FieldError("format", f"onnx: {error.name} is not installed; pip install 'genre-tagger[onnx]'") from error
 
 
 def write_onnx(path: Path, model: keras.Model) -> None:
-    """Writes `waveform` float32 [batch, samples] -> `probabilities` [batch, tags].
+    """Write an ONNX file with the input `waveform` [batch, samples] and the output `probabilities` [batch, tags].
 
-    The Fourier transform is written as a convolution, since ONNX runtimes know none that TensorFlow's converts to.
+    The Fourier transform of the front-end is written as a convolution, because TensorFlow's FFT cannot be converted to
+    ONNX.
+
+    Args:
+        path: file to write.
+        model: inference model, waveform -> (probabilities, embedding).
     """
     import tf2onnx
 
@@ -38,7 +47,13 @@ def write_onnx(path: Path, model: keras.Model) -> None:
 
 
 def onnx_difference(path: Path, model: keras.Model, windows: np.ndarray) -> float:
-    """The largest difference of a probability between the ONNX file under ONNX Runtime and the model, on windows."""
+    """Return the largest difference between the probabilities of an ONNX file and of the Keras model.
+
+    Args:
+        path: ONNX file, run with ONNX Runtime.
+        model: inference model from which the file was written.
+        windows: float32 [windows, samples].
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

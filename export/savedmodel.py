@@ -1,4 +1,4 @@
-"""Writes a tagger as a SavedModel that TensorFlow Serving loads: signatures, assets, warm-up requests."""
+"""Export of a tagger as a SavedModel with signatures and assets, which TensorFlow Serving can load."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +10,12 @@ from genre_tagger.export.signatures import ServedTagger
 
 
 def write_savedmodel(directory: Path, served: ServedTagger, assets: Mapping[str, str]) -> None:
-    """Writes the SavedModel with all its signatures.
+    """Write a SavedModel with all signatures and assets.
 
     Args:
-        directory: made if missing.
-        served: the tagger.
-        assets: the text of each file in `assets/`.
+        directory: directory to write, created if missing.
+        served: tagger with signatures.
+        assets: text of each file in `assets/`, by file name.
     """
     with TemporaryDirectory() as folder:
         for name, text in assets.items():

@@ -1,4 +1,4 @@
-"""Starts TensorFlow Serving on a directory of exported models, or says how Docker does."""
+"""Start TensorFlow Serving on a directory of exported models, or prepare the Docker command that starts it."""
 
 import csv
 import io
@@ -10,19 +10,18 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import yaml
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from genre_tagger.errors import UserError
+from genre_tagger.errors import FieldError, UserError
+from genre_tagger.export.exported_version import ExportedVersion
 from genre_tagger.export.serving_config import HEADER, PROMETHEUS_PATH, configuration, server_flags
-from genre_tagger.files import replacing, storage_errors
+from genre_tagger.files import storage_errors, write_text
 
 PROGRAM = "tensorflow_model_server"
 SOCKET_NAME = "grpc.sock"
-SOCKET_PATH_BYTES = 107  # Linux' limit
+SOCKET_PATH_BYTES = 107  # limit of Linux
 
 IMAGE = "tensorflow/serving"
-OLDEST_RELEASE = (2, 19, 1)  # of the image: reads the models of all releases before it
+OLDEST_RELEASE = (2, 19, 1)  # oldest release of the image that is used; it reads the models of all earlier releases
 CONTAINER_ROOT = "/models"
 CONTAINER_GRPC_PORT, CONTAINER_REST_PORT = 8500, 8501
 COMPOSE_NAME = "compose.yaml"
@@ -30,11 +29,12 @@ COMPOSE_NAME = "compose.yaml"
 
 @dataclass(frozen=True)
 class Listening:
-    """Where a server listens.
+    """The address and ports on which a server listens.
 
     Attributes:
-        host: an address of this machine, or the unspecified one for all.
-        grpc_port, rest_port: the ports.
+        host: an address of this machine, or the unspecified address for all of them.
+        grpc_port: TCP port of gRPC.
+        rest_port: TCP port of REST and metrics.
     """
 
     host: IPv4Address | IPv6Address
@@ -43,33 +43,42 @@ class Listening:
 
     @classmethod
     def at(cls, host: str, grpc_port: int, rest_port: int) -> "Listening":
-        """Checks what a user asks for; raises UserError."""
+        """Check the values that a user gave, and return the address and ports.
+
+        Args:
+            host: an IP address or `localhost`.
+            grpc_port: TCP port of gRPC.
+            rest_port: TCP port of REST and metrics.
+
+        Raises:
+            FieldError: the host is not an IP address, or both ports are the same.
+        """
         if grpc_port == rest_port:
-            raise UserError(f"--rest-port: found {rest_port}, that of gRPC too; expected another one")
+            raise FieldError("rest_port", f"found {rest_port}, which is also the port of gRPC; expected another port")
         return cls(address_of(host), grpc_port, rest_port)
 
 
 def address_of(host: str) -> IPv4Address | IPv6Address:
-    """What `--host` means; raises UserError."""
+    """Return the IP address of a host, which is an IP address or `localhost`; raise FieldError for any other text."""
     try:
         return ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError:
-        raise UserError(
-            f"--host: found {host!r}, expected an address of this machine (127.0.0.1, or 0.0.0.0 for all)"
-        ) from None
+    except ValueError as error:
+        raise FieldError(
+            "host", f"found {host!r}, expected an address of this machine (127.0.0.1, or 0.0.0.0 for all)"
+        ) from error
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How a server is started, and what a user has to know of it.
+    """How a server is started, and what is printed about it.
 
     Attributes:
         command: program and arguments.
-        installed: whether that program is here; else the command is for the user to run.
-        files: what the server reads, by name.
+        installed: whether the program is installed. If not, the user has to run the command.
+        files: text of each configuration file, by file name.
         servers: addresses for `genre-tagger tag --server`.
         models: names of the models.
-        note: what else to know.
+        note: further information for the user.
     """
 
     command: list[str]
@@ -81,17 +90,18 @@ class Launch:
 
 
 def prepare_server(directory: Path, listening: Listening, cores: int) -> Launch:
-    """Writes the configuration files into a directory of models, and says how a server is started on them.
+    """Write the configuration files into a directory of models, and return how to start a server on them.
 
     Args:
-        directory: holds NAME/VERSION/saved_model.pb, as `genre-tagger export` writes it.
-        listening: where the server shall listen; at loopback or everywhere, if it is one installed here.
-        cores: that the server has.
+        directory: directory with NAME/VERSION/saved_model.pb, as `genre-tagger export` writes it.
+        listening: address and ports of the server. An installed server can only listen on loopback or on all addresses.
+        cores: number of cores of the server.
 
     Raises:
-        UserError: no model there, an unwritable directory, an address that the server cannot listen on alone.
+        UserError: the directory has no models or cannot be written, its `models.config` or a SavedModel cannot be read,
+            the path of the socket is too long, or the server cannot listen on that address alone.
     """
-    releases = {path.name: _release(versions_of(path)[-1]) for path in find_models(directory)}
+    releases = {path.name: ExportedVersion.all_in(path)[-1].release for path in find_models(directory)}
     directory = directory.resolve()
     program = shutil.which(PROGRAM)
     if program:
@@ -100,13 +110,15 @@ def prepare_server(directory: Path, listening: Listening, cores: int) -> Launch:
         launch = _container(directory, releases, listening, cores)
     with storage_errors(directory):
         for name, text in launch.files.items():
-            with replacing(directory / name) as unfinished:
-                unfinished.write_text(text, encoding="utf-8")
+            write_text(directory / name, text)
     return launch
 
 
 def start_server(launch: Launch) -> None:
-    """Becomes the server, so that signals and the exit code are its own; does not return.
+    """Replace this process with the server, so that signals reach the server and the exit code is the server's.
+
+    Args:
+        launch: the command to run; its program must be installed.
 
     Raises:
         UserError: the program cannot be run.
@@ -114,59 +126,51 @@ def start_server(launch: Launch) -> None:
     try:
         os.execv(launch.command[0], launch.command)
     except OSError as error:
-        raise UserError(f"{launch.command[0]}: cannot be run ({error.strerror})") from None
+        raise UserError(f"{launch.command[0]}: cannot be run ({error.strerror})") from error
 
 
 def find_models(directory: Path) -> list[Path]:
-    """Folders of the models in a directory, by name.
+    """Return the folders of the models in a directory, sorted by name.
+
+    Args:
+        directory: directory with NAME/VERSION/saved_model.pb.
 
     Raises:
-        UserError: there is none.
+        UserError: the directory does not exist, has no model or is the folder of a single model.
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no such directory, expected one made by `genre-tagger export RUN DIR`")
-    if versions_of(directory):
-        raise UserError(f"{directory}: holds the versions of one model, expected the directory above it")
-    models = sorted(path for path in directory.iterdir() if path.is_dir() and versions_of(path))
+    if ExportedVersion.all_in(directory):
+        raise UserError(f"{directory}: found the versions of one model, expected the directory above it")
+    models = sorted(path for path in directory.iterdir() if path.is_dir() and ExportedVersion.all_in(path))
     if not models:
         raise UserError(
-            f"{directory}: no exported model in it; expected NAME/VERSION/saved_model.pb, as `genre-tagger export` "
+            f"{directory}: found no exported model, expected NAME/VERSION/saved_model.pb, as `genre-tagger export` "
             "writes it"
         )
     return models
 
 
-def versions_of(model: Path) -> list[Path]:
-    """Folders of a model's versions, the newest last."""
-    versions = [path.parent for path in model.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
-    return sorted(versions, key=lambda path: int(path.name))
-
-
-def _release(version: Path) -> tuple[int, ...]:
-    """The release of the TensorFlow that wrote a SavedModel."""
-    path, saved = version / "saved_model.pb", SavedModel()
-    try:
-        saved.ParseFromString(path.read_bytes())
-        release = saved.meta_graphs[0].meta_info_def.tensorflow_version
-        return tuple(int(part) for part in release.split("-")[0].split("."))
-    except (OSError, DecodeError, IndexError, ValueError):
-        raise UserError(f"{path}: not a SavedModel; expected one made by `genre-tagger export`") from None
-
-
 def _installed(program: str, directory: Path, models: Sequence[str], listening: Listening, cores: int) -> Launch:
-    """The program has no flag for an address: it opens TCP ports on all of them, or a Unix socket and no port."""
+    """Return how to start the installed program.
+
+    The program has no flag for an address. It opens its TCP ports on all addresses, or a Unix socket and no port.
+    """
     if listening.host.is_unspecified:
         servers = _servers("localhost", listening)
         flags = [f"--port={listening.grpc_port}", f"--rest_api_port={listening.rest_port}"]
-        note = f"every machine that reaches this one can ask it; metrics: {servers[1]}{PROMETHEUS_PATH}"
+        note = f"every machine on the network can send it requests; metrics: {servers[1]}{PROMETHEUS_PATH}"
     elif listening.host.is_loopback:
         servers = [f"unix:{_socket(directory)}"]
         flags = ["--port=0", f"--grpc_socket_path={_socket(directory)}", "--rest_api_port=0"]
-        note = f"{PROGRAM} opens TCP ports to all machines or none: REST and metrics need --host 0.0.0.0, or Docker"
+        note = (
+            f"{PROGRAM} can open TCP ports only on all addresses of this machine, so REST and metrics need "
+            "--host 0.0.0.0 or Docker"
+        )
     else:
-        raise UserError(
-            f"--host: found {listening.host}, expected 127.0.0.1 or 0.0.0.0: {PROGRAM} cannot listen on one address of "
-            "many"
+        raise FieldError(
+            "host",
+            f"found {listening.host}, expected 127.0.0.1 or 0.0.0.0: {PROGRAM} cannot listen on a single address",
         )
     files = configuration(directory, models, str(directory), cores)
     return Launch([program, *flags, *server_flags(str(directory), cores)], True, files, servers, list(models), note)
@@ -175,7 +179,9 @@ def _installed(program: str, directory: Path, models: Sequence[str], listening: 
 def _socket(directory: Path) -> str:
     path = str(directory / SOCKET_NAME)
     if (size := len(os.fsencode(path))) > SOCKET_PATH_BYTES:
-        raise UserError(f"{path}: {size} bytes, expected {SOCKET_PATH_BYTES} at most for a socket: move DIR")
+        raise UserError(
+            f"{path}: found {size} bytes, expected at most {SOCKET_PATH_BYTES} for the path of a socket; shorten DIR"
+        )
     return path
 
 
@@ -196,7 +202,7 @@ def _container(directory: Path, releases: dict[str, tuple[int, ...]], listening:
 
 
 def _mount(directory: Path) -> str:
-    """Docker reads this as CSV: a path with a comma in it is quoted."""
+    """Return the value of `--mount`. Docker reads it as CSV, so a path that contains a comma is quoted."""
     text = io.StringIO()
     fields = ("type=bind", f"source={directory}", f"target={CONTAINER_ROOT}", "readonly")
     csv.writer(text, lineterminator="").writerow(fields)
@@ -208,7 +214,7 @@ def _servers(host: str, listening: Listening) -> list[str]:
 
 
 def _compose(image: str, ports: list[str], flags: list[str]) -> str:
-    """The same container for `docker compose up`, in the directory that it mounts."""
+    """Return a Compose file for the same container. It is written into the directory that it mounts."""
     service = {
         "image": image,
         "command": flags,

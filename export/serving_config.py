@@ -1,4 +1,4 @@
-"""TensorFlow Serving's configuration files, as text-format protobuf: models, batching, monitoring."""
+"""TensorFlow Serving's configuration files for models, batching and monitoring, in the protobuf text format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,27 +9,33 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from genre_tagger.errors import UserError
 from genre_tagger.export.contract import ALLOWED_BATCH_SIZES
 
-HEADER = "# Written by `genre-tagger serve`, and again each time.\n"
+HEADER = "# Written by `genre-tagger serve`, which overwrites it on every start.\n"
 MODELS_NAME, BATCHING_NAME, MONITORING_NAME = "models.config", "batching.config", "monitoring.config"
 
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
 CONFIG_POLL_SECONDS = 10
-REST_TIMEOUT_SECONDS = 60  # the client's own
-BATCH_WAIT_SECONDS = 0.002  # little beside the tens of milliseconds that a clip takes
-QUEUED_BATCHES_PER_THREAD = 2  # what has to wait for more than two full batches had better be refused at once
+REST_TIMEOUT_SECONDS = 60  # equal to the timeout of the client
+BATCH_WAIT_SECONDS = 0.002  # short compared with the time to score a clip, which is tens of milliseconds
+QUEUED_BATCHES_PER_THREAD = 2  # it is better to reject a request than to let it wait for more than two full batches
 MAX_THREADS = 1024
 
 
 def server_flags(root: str, cores: int) -> list[str]:
-    """The flags that make a server read the files in a folder of its own, and let enough requests in for its queues."""
-    # A request holds a thread while it waits. By default there are four a core: batches would never fill, and REST
-    # would park what is too much, without a bound, where nothing finds the queue full and is refused.
-    batches = cores * (1 + QUEUED_BATCHES_PER_THREAD + 1)  # at work, queued, and still to be told that it is full
+    """Return the flags with which a server reads the configuration files and accepts enough requests for its queues.
+
+    Args:
+        root: directory of the configuration files, as the server sees it.
+        cores: number of cores of the server.
+    """
+    # A request occupies a thread while it waits. With the default of four threads per core, batches would never fill,
+    # and REST would hold the excess requests in an unbounded queue instead of rejecting them.
+    batches = cores * (1 + QUEUED_BATCHES_PER_THREAD + 1)  # running, queued, and about to be rejected
     threads = min(batches * ALLOWED_BATCH_SIZES[-1], MAX_THREADS)
     return [
         f"--model_config_file={root}/{MODELS_NAME}",
         f"--model_config_file_poll_wait_seconds={CONFIG_POLL_SECONDS}",
-        "--allow_version_labels_for_unavailable_models=true",  # else no start with labels: nothing is loaded yet
+        # Without this flag the server does not start with labels, because no version is loaded yet.
+        "--allow_version_labels_for_unavailable_models=true",
         "--enable_batching=true",
         f"--batching_parameters_file={root}/{BATCHING_NAME}",
         f"--monitoring_config_file={root}/{MONITORING_NAME}",
@@ -40,16 +46,17 @@ def server_flags(root: str, cores: int) -> list[str]:
 
 
 def configuration(directory: Path, models: Sequence[str], root: str, cores: int) -> dict[str, str]:
-    """The files, by name.
+    """Return the text of each configuration file, by file name.
 
     Args:
-        directory: where they lie; a model that is in its `models.config` keeps its version policy and labels.
+        directory: directory of the models. A model that its `models.config` already lists keeps its version policy and
+            labels.
         models: names of the models.
-        root: the directory as the server sees it.
-        cores: that the server has.
+        root: the same directory, as the server sees it.
+        cores: number of cores of the server.
 
     Raises:
-        UserError: there is a `models.config` that cannot be read.
+        UserError: an existing `models.config` cannot be read.
     """
     return {
         MODELS_NAME: _models(directory / MODELS_NAME, models, root),
@@ -59,14 +66,14 @@ def configuration(directory: Path, models: Sequence[str], root: str, cores: int)
 
 
 def _models(path: Path, models: Sequence[str], root: str) -> str:
-    there = {config.name: config for config in _read_models(path).model_config_list.config}
+    existing = {config.name: config for config in _read_models(path).model_config_list.config}
     result = ModelServerConfig()
     for name in models:
         config = result.model_config_list.config.add()
-        if name in there:
-            config.CopyFrom(there[name])
+        if name in existing:
+            config.CopyFrom(existing[name])
         config.name, config.base_path, config.model_platform = name, f"{root}/{name}", "tensorflow"
-    note = "# A model's version policy and labels are yours to edit: they are kept.\n"
+    note = "# You can edit the version policy and labels of a model; they are kept.\n"
     return HEADER + note + text_format.MessageToString(result, as_utf8=True)
 
 
@@ -77,11 +84,11 @@ def _read_models(path: Path) -> ModelServerConfig:
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), config)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); mend or remove it") from None
+        raise UserError(f"{path}: cannot be read ({error}); fix or remove it") from error
 
 
 def _batching(cores: int) -> str:
-    """BatchingParameters, a proto that tensorflow-serving-api leaves out."""
+    """Return a BatchingParameters proto as text; tensorflow-serving-api does not include its class."""
     sizes = "".join(f"allowed_batch_sizes: {size}\n" for size in ALLOWED_BATCH_SIZES)
     return (
         f"max_batch_size {{ value: {ALLOWED_BATCH_SIZES[-1]} }}\n"
@@ -93,5 +100,5 @@ def _batching(cores: int) -> str:
 
 
 def _monitoring() -> str:
-    """MonitoringConfig, a proto that tensorflow-serving-api leaves out."""
+    """Return a MonitoringConfig proto as text; tensorflow-serving-api does not include its class."""
     return f'prometheus_config {{ enable: true path: "{PROMETHEUS_PATH}" }}\n'

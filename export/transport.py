@@ -1,53 +1,67 @@
-"""How the client reaches a model server: TensorFlow Serving's REST and gRPC interfaces, behind one method."""
+"""The transports of the client: TensorFlow Serving's REST and gRPC interfaces, with one method in common."""
 
 import base64
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooSlow
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from threading import Thread
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import numpy as np
 
-from genre_tagger.errors import UserError
+from genre_tagger.errors import FieldError, UserError
+
+if TYPE_CHECKING:
+    import requests
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 INPUT, WAVEFORM = "audio", "waveform"
 BUSY_STATUSES = (429, 503)
 EXPECTED_SERVER = "HOST:PORT, grpc://HOST:PORT or unix:PATH for gRPC, http://HOST:PORT or https://HOST:PORT for REST"
 
 Audio = Sequence[bytes] | np.ndarray
+Result = TypeVar("Result")
 
 
-class Busy(Exception):  # noqa: N818, names a state of the server that the client handles
-    """Nobody listens there, or the server's queue or threads are taken: the same request may succeed in a moment."""
+class Busy(Exception):  # noqa: N818, a state of the server that the client handles
+    """The connection failed or the server is overloaded. The same request may succeed if it is sent again later."""
 
 
 class Transport(Protocol):
-    """Brings requests to one model of one server."""
+    """Sends requests to one model on one server."""
 
     def predict(self, signature: str, audio: Audio, timeout_seconds: float) -> dict[str, Any]:
-        """Asks a signature; returns its outputs by name, each an array or nested lists.
+        """Call a signature.
 
         Args:
-            signature: its name.
+            signature: name of the signature.
             audio: the input `audio` [batch] as bytes, or the input `waveform` float32 [batch, samples].
-            timeout_seconds: for the whole of it.
+            timeout_seconds: timeout of the whole request.
+
+        Returns:
+            The outputs by name, as arrays or nested lists.
 
         Raises:
-            Busy: worth another attempt.
-            UserError: the server refuses, is too slow, or answers with something else.
+            Busy: the request may be retried.
+            UserError: the server refuses the request, exceeds the timeout or returns an invalid answer.
         """
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
 
 
 def open_transport(server: str, model: str, label: str | None) -> Transport:
-    """The transport for an address; nothing is sent yet.
+    """Return the transport for an address. No request is sent yet.
+
+    Args:
+        server: address, see `EXPECTED_SERVER`.
+        model: name of the model on the server.
+        label: version label, or None for the newest version.
 
     Raises:
-        UserError: the address is of none of the accepted forms.
+        FieldError: the address has none of the accepted forms.
     """
     scheme, separator, rest = server.partition("://")
     if separator and scheme in ("http", "https") and _has_host(server):
@@ -57,11 +71,11 @@ def open_transport(server: str, model: str, label: str | None) -> Transport:
     target = rest if separator and scheme == "grpc" else server
     if "://" not in target and _has_host_and_port(target):
         return GrpcTransport(server, target, model, label)
-    raise UserError(f"--server: found {server!r}, expected {EXPECTED_SERVER}")
+    raise FieldError("server", f"found {server!r}, expected {EXPECTED_SERVER}")
 
 
 class RestTransport:
-    """TensorFlow Serving's REST interface, `POST /v1/models/NAME:predict`, with base64 audio in JSON."""
+    """TensorFlow Serving's REST interface, `POST /v1/models/NAME:predict`. Audio is sent as base64 in JSON."""
 
     def __init__(self, server: str, model: str, label: str | None):
         import requests
@@ -77,20 +91,21 @@ class RestTransport:
 
         body = {"signature_name": signature, "inputs": _json_input(audio)}
 
-        def post():
-            # Counts each read anew: it only ends the thread of a silent server, some time after the deadline of all.
+        def post() -> "requests.Response":
+            # The timeout of the package `requests` applies to each read, so it cannot limit the whole request. It
+            # only ends the thread if the server sends nothing more.
             return self._session.post(self._url, json=body, timeout=timeout_seconds + 1, allow_redirects=False)
 
         try:
             response = _within(timeout_seconds, post)
-        except TooSlow:
-            raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
+        except FutureTimeoutError as error:
+            raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from error
         except requests.exceptions.SSLError as error:
-            raise UserError(f"{self._server}: {_cause(error)}") from None
+            raise UserError(f"{self._server}: {_cause(error)}") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise Busy(_cause(error)) from None
+            raise Busy(_cause(error)) from error
         except requests.RequestException as error:
-            raise UserError(f"{self._server}: {error}") from None
+            raise UserError(f"{self._server}: {error}") from error
         if response.status_code in BUSY_STATUSES:
             raise Busy(f"HTTP {response.status_code}: {_error_of(response)}")
         if response.status_code != requests.codes.ok:
@@ -105,7 +120,7 @@ class RestTransport:
 class GrpcTransport:
     """TensorFlow Serving's gRPC interface, `PredictionService.Predict`.
 
-    Its protos import TensorFlow, which takes seconds; REST needs neither.
+    Its protocol buffers import TensorFlow, which takes seconds. REST does not need TensorFlow.
     """
 
     def __init__(self, server: str, target: str, model: str, label: str | None):
@@ -124,17 +139,17 @@ class GrpcTransport:
             response = self._stub.Predict(self._request(signature, audio), timeout=timeout_seconds)
         except grpc.RpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
-                raise Busy(f"{error.code().name}: {error.details()}") from None
+                raise Busy(f"{error.code().name}: {error.details()}") from error
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from None
-            raise UserError(f"{self._server}: {error.code().name}: {error.details()}") from None
+                raise UserError(f"{self._server}: no answer within {timeout_seconds:g} s") from error
+            raise UserError(f"{self._server}: {error.code().name}: {error.details()}") from error
         return {name: _array(tensor, name, self._server) for name, tensor in response.outputs.items()}
 
     def close(self) -> None:
         """See Transport."""
         self._channel.close()
 
-    def _request(self, signature: str, audio: Audio):
+    def _request(self, signature: str, audio: Audio) -> "PredictRequest":
         import tensorflow as tf
         from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
@@ -153,15 +168,15 @@ class GrpcTransport:
         return request
 
 
-def _json_input(audio: Audio) -> dict[str, list]:
+def _json_input(audio: Audio) -> dict[str, list[Any]]:
     if isinstance(audio, np.ndarray):
         return {WAVEFORM: audio.tolist()}
     return {INPUT: [{"b64": base64.b64encode(item).decode("ascii")} for item in audio]}
 
 
-def _within(seconds: float, function: Callable[[], Any]) -> Any:
-    """Calls a function in a thread of its own, and waits no longer; raises TooSlow."""
-    outcome = Future()
+def _within(seconds: float, function: Callable[[], Result]) -> Result:
+    """Call a function in a new thread and return its result; raise FutureTimeoutError after the given seconds."""
+    outcome: Future[Result] = Future()
 
     def call() -> None:
         try:
@@ -188,29 +203,29 @@ def _has_host_and_port(target: str) -> bool:
         return False
 
 
-def _array(tensor, name: str, server: str):
-    """A tensor of an answer as an array, strings decoded."""
+def _array(tensor: "TensorProto", name: str, server: str) -> np.ndarray:
+    """Return an output as an array, with strings decoded."""
     import tensorflow as tf
 
     try:
-        array = tf.make_ndarray(tensor)
+        array: np.ndarray = tf.make_ndarray(tensor)
         return np.char.decode(array.astype(bytes), "utf-8") if array.dtype == object else array
     except (TypeError, ValueError) as error:
-        raise UserError(f"{server}: its answer's {name} cannot be read ({error})") from None
+        raise UserError(f"{server}: invalid answer, the output {name} cannot be read ({error})") from error
 
 
-def _outputs_of(response, server: str) -> dict[str, Any]:
+def _outputs_of(response: "requests.Response", server: str) -> dict[str, Any]:
     try:
         outputs = response.json()["outputs"]
     except (ValueError, KeyError, TypeError):
         outputs = None
     if not isinstance(outputs, dict):
-        raise UserError(f"{server}: its answer is not that of a model server (expected JSON with outputs by name)")
+        raise UserError(f"{server}: invalid answer, expected that of a model server (JSON with outputs by name)")
     return outputs
 
 
-def _error_of(response) -> str:
-    """What the server says of a failure: its JSON's `error`, or the start of whatever it sent."""
+def _error_of(response: "requests.Response") -> str:
+    """Return the error message of a server: the key `error` of its JSON, or the start of the body."""
     try:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
@@ -218,7 +233,7 @@ def _error_of(response) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The operating system's words, deep inside an exception of requests."""
+    """Return the message of the innermost exception, which is the one of the operating system."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error)

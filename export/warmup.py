@@ -1,4 +1,4 @@
-"""Warm-up requests: TensorFlow Serving sends them to a new version before it answers with it."""
+"""Warm-up requests, which TensorFlow Serving sends to a new version before that version answers clients."""
 
 import io
 from pathlib import Path
@@ -9,21 +9,21 @@ import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from genre_tagger.data.decode import to_pcm16
+from genre_tagger.audio.decode import to_pcm16
 from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, WAV_RATES_HZ
 
-WARMUP_PATH = Path("assets.extra/tf_serving_warmup_requests")  # where the server looks for it
-LEVEL = 0.1  # of full scale: silence would be refused
-WAV_SECONDS = 0.5  # is padded to a window, and keeps the file small
+WARMUP_PATH = Path("assets.extra/tf_serving_warmup_requests")  # the path that TensorFlow Serving reads
+LEVEL = 0.1  # value of all samples; the model rejects silence
+WAV_SECONDS = 0.5  # short, so that the file stays small; the model pads it to a window
 
 
 def write_warmup(version: Path, name: str, window_samples: int) -> None:
-    """Writes a request for each signature and allowed batch size, as TFRecords of `PredictionLog`.
+    """Write one request per signature and allowed batch size, as TFRecords of `PredictionLog`.
 
     Args:
         version: directory of the SavedModel.
-        name: of the model.
-        window_samples: of the model.
+        name: name of the model.
+        window_samples: length of the model's window in samples.
     """
     path = version / WARMUP_PATH
     path.parent.mkdir()
@@ -39,8 +39,8 @@ def write_warmup(version: Path, name: str, window_samples: int) -> None:
 
 
 def _items(window_samples: int) -> dict[str, tuple[str, TensorProto]]:
-    """Input name and one item for each signature."""
-    waveform = tf.make_tensor_proto(LEVEL, shape=[window_samples])  # one value stands for all
+    """Return the input name and one item for each signature."""
+    waveform = tf.make_tensor_proto(LEVEL, shape=[window_samples])  # stores a single value, which fills the shape
     wav = tf.make_tensor_proto(_wav())
     return {
         "serving_default": ("waveform", waveform),
@@ -52,7 +52,7 @@ def _items(window_samples: int) -> dict[str, tuple[str, TensorProto]]:
 
 
 def _repeated(item: TensorProto, batch: int) -> TensorProto:
-    """The item `batch` times; the last value given is repeated to fill the shape, so that the file stays small."""
+    """Repeat an item `batch` times. The proto stores one value, which fills the shape, so the file stays small."""
     tensor = TensorProto()
     tensor.CopyFrom(item)
     del tensor.tensor_shape.dim[:]
@@ -62,7 +62,7 @@ def _repeated(item: TensorProto, batch: int) -> TensorProto:
 
 
 def _wav() -> bytes:
-    """A short file of the rate that most files have."""
+    """Return a short WAV file with the most common sample rate."""
     file, rate_hz = io.BytesIO(), max(rate for rate in WAV_RATES_HZ if rate % 11_025 == 0)
     soundfile.write(file, np.full(round(WAV_SECONDS * rate_hz), LEVEL), rate_hz, format="WAV")
     return file.getvalue()

@@ -1,33 +1,33 @@
-"""A WAV reader of stock TensorFlow ops: bytes to mono samples inside the graph.
+"""A WAV reader built from stock TensorFlow ops: it turns bytes into mono samples inside the graph.
 
-`tf.audio.decode_wav` knows 16-bit PCM alone and raises, which in a server would fail every request of the same batch.
-Here every refusal is a message in the answer.
+`tf.audio.decode_wav` supports 16-bit PCM only. It also raises an exception for an unsupported file, which would fail
+every request that a server merged into the same batch. The reader in this module returns an error message instead.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from genre_tagger.data.decode import MIN_SECONDS
+from genre_tagger.audio.decode import MIN_SECONDS
 from genre_tagger.export.contract import WAV_MAX_SECONDS, WAV_RATES_HZ
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 ENCODINGS = ((PCM, 16), (PCM, 24), (PCM, 32), (FLOAT, 32))  # (format code, bits), in the order of `_DECODERS`
-STREAMED_SIZE = 0xFFFFFFFF  # of a data chunk whose writer could not go back: it reaches to the end
-MAX_CHUNKS = 1000  # a file of empty chunks would else keep the loop busy for minutes
-FORMAT_BYTES = 26  # of the format chunk, the code behind WAVE_FORMAT_EXTENSIBLE included
+STREAMED_SIZE = 0xFFFFFFFF  # written by programs that cannot seek; the data chunk then extends to the end of the file
+MAX_CHUNKS = 1000  # without a limit, a file of empty chunks would keep the loop busy for minutes
+FORMAT_BYTES = 26  # size of the format chunk up to and including the subformat code of WAVE_FORMAT_EXTENSIBLE
 
 
 class WavHeader(NamedTuple):
-    """What a file says of itself, as scalar tensors; a file that is refused has an error and no frames.
+    """The header of a WAV file, as scalar tensors. A rejected file has an error and zero frames.
 
     Attributes:
-        error: string, empty where the file can be read.
-        rate_index: int32, of its sample rate among WAV_RATES_HZ.
-        encoding: int32, index among ENCODINGS.
-        channels: int32.
-        data_at: int64, position of the first sample in the bytes.
-        frames: int64, samples of each channel.
+        error: string, empty if the file can be read.
+        rate_index: int32, index of the sample rate in WAV_RATES_HZ.
+        encoding: int32, index of the encoding in ENCODINGS.
+        channels: int32, number of channels.
+        data_at: int64, position of the first sample in bytes.
+        frames: int64, number of samples per channel.
     """
 
     error: tf.Tensor
@@ -39,13 +39,13 @@ class WavHeader(NamedTuple):
 
     @staticmethod
     def specs() -> "WavHeader":
-        """The kind of each field, for `tf.map_fn`."""
+        """Return the type of each field, for `tf.map_fn`."""
         scalar = [tf.TensorSpec([], kind) for kind in (tf.string, tf.int32, tf.int32, tf.int32, tf.int64, tf.int64)]
         return WavHeader(*scalar)
 
 
 def read_header(audio: tf.Tensor) -> WavHeader:
-    """Reads the header of a WAV file, a scalar string; never raises."""
+    """Read the header of a WAV file, given as a scalar string. Problems are reported in the field `error`."""
     size = _length(audio)
     format_at, data_at, claimed = _find_chunks(audio, size)
     code, channels, rate_hz, frame_bytes, bits = _read_format(audio, format_at)
@@ -57,7 +57,7 @@ def read_header(audio: tf.Tensor) -> WavHeader:
     rate_matches = tf.constant(WAV_RATES_HZ, tf.int64) == rate_hz
     seconds = tf.cast(frames, tf.float64) / tf.cast(tf.maximum(rate_hz, 1), tf.float64)
     error = _first_error(
-        (~_is_wave(audio), _text("not a WAV file: found ", size, " bytes that do not begin with RIFF and WAVE")),
+        (~_is_wave(audio), _text("not a WAV file: found ", size, " bytes that do not start with RIFF and WAVE")),
         (format_at < 0, _text("found no format chunk before the audio, expected a whole WAV file")),
         (data_at < 0, _text("found no data chunk, expected a whole WAV file")),
         (~tf.reduce_any(encoding_matches), _wrong_encoding(code, bits)),
@@ -68,7 +68,7 @@ def read_header(audio: tf.Tensor) -> WavHeader:
             _text("found frames of ", frame_bytes, " bytes, expected ", channels * bits // 8),
         ),
         (there < data_bytes, _text("truncated: expected ", data_bytes, " bytes of audio, found ", there)),
-        (frames < 1, _text("no samples in it")),
+        (frames < 1, _text("found no samples")),
         (
             seconds < MIN_SECONDS,
             _text("only ", _decimal(seconds), f" s long, expected at least {MIN_SECONDS} s"),
@@ -90,9 +90,16 @@ def read_header(audio: tf.Tensor) -> WavHeader:
 
 
 def read_mono(audio: tf.Tensor, header: WavHeader, start: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Decodes `count` frames from frame `start` on: float32 [count], the mean of the channels, full scale 1.
+    """Decode a range of frames and average their channels.
 
-    What lies before the first or behind the last frame of the file is zero.
+    Args:
+        audio: bytes of the file, a scalar string.
+        header: header of the file.
+        start: int64, index of the first frame. It may be negative or beyond the end of the file.
+        count: int64, number of frames.
+
+    Returns:
+        float32 [count] with full scale 1. Frames before the start or after the end of the file are zero.
     """
     first, end = (tf.clip_by_value(frame, 0, header.frames) for frame in (start, start + count))
     sample_bytes = tf.gather(tf.constant([bits // 8 for _, bits in ENCODINGS], tf.int64), header.encoding)
@@ -107,31 +114,35 @@ def read_mono(audio: tf.Tensor, header: WavHeader, start: tf.Tensor, count: tf.T
 _RATES = ", ".join(str(rate) for rate in WAV_RATES_HZ)
 
 
-def _length(audio) -> tf.Tensor:
+def _length(audio: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.strings.length(audio), tf.int64)
 
 
-def _bytes(audio, at, count: int) -> tf.Tensor:
-    """int64 [count], the bytes from `at` on, zeros where the string ends before them."""
+def _bytes(audio: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
+    """Return `count` bytes from position `at` as int64 [count], with zeros after the end of the string."""
     part = tf.strings.substr(audio, tf.clip_by_value(at, 0, _length(audio)), tf.constant(count, tf.int64))
     return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int64)
 
 
-def _number(values) -> tf.Tensor:
-    """The little-endian number of int64 bytes."""
+def _number(values: tf.Tensor) -> tf.Tensor:
+    """Combine bytes (int64) into a little-endian number."""
     return tf.reduce_sum(values * [256**place for place in range(values.shape[0])])
 
 
-def _is_wave(audio) -> tf.Tensor:
+def _is_wave(audio: tf.Tensor) -> tf.Tensor:
     expected = tf.constant([*b"RIFF", *b"WAVE"], tf.int64)
     start = _bytes(audio, tf.constant(0, tf.int64), 12)
     return tf.reduce_all(tf.concat([start[:4], start[8:]], axis=0) == expected)
 
 
-def _find_chunks(audio, size) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Positions of the contents of the chunks `fmt ` and `data`, -1 where missing, and the size that `data` claims."""
+def _find_chunks(audio: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Find the contents of the chunks `fmt ` and `data`.
 
-    def step(at, format_at, data_at, claimed):
+    Returns:
+        Their positions in bytes (-1 for a missing chunk) and the size that the `data` chunk claims.
+    """
+
+    def step(at: tf.Tensor, format_at: tf.Tensor, data_at: tf.Tensor, claimed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         name, chunk_size = tf.strings.substr(audio, at, tf.constant(4, tf.int64)), _number(_bytes(audio, at + 4, 4))
         format_at = tf.where(name == "fmt ", at + 8, format_at)
         data_at, claimed = (
@@ -139,23 +150,23 @@ def _find_chunks(audio, size) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         )
         return tf.minimum(at + 8 + chunk_size + chunk_size % 2, size), format_at, data_at, claimed
 
-    def goes_on(at, format_at, data_at, claimed):
+    def has_more(at: tf.Tensor, format_at: tf.Tensor, data_at: tf.Tensor, claimed: tf.Tensor) -> tf.Tensor:
         return (data_at < 0) & (at + 8 <= size)
 
     missing = tf.constant(-1, tf.int64)
     start = (tf.constant(12, tf.int64), missing, missing, tf.constant(0, tf.int64))
-    return tf.while_loop(goes_on, step, start, maximum_iterations=MAX_CHUNKS)[1:]
+    return tf.while_loop(has_more, step, start, maximum_iterations=MAX_CHUNKS)[1:]
 
 
-def _read_format(audio, at) -> tuple[tf.Tensor, ...]:
-    """Format code, channels, rate in Hz, bytes a frame and bits a sample, int64."""
+def _read_format(audio: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Return the format code, channels, rate in hertz, bytes per frame and bits per sample, each int64."""
     values = _bytes(audio, at, FORMAT_BYTES)
     code, channels, rate_hz = _number(values[0:2]), _number(values[2:4]), _number(values[4:8])
     code = tf.where(code == EXTENSIBLE, _number(values[24:26]), code)
     return code, channels, rate_hz, _number(values[12:14]), _number(values[14:16])
 
 
-def _wrong_encoding(code, bits) -> tf.Tensor:
+def _wrong_encoding(code: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     kind = tf.where(code == PCM, "-bit PCM", "-bit float")
     is_plain = (code == PCM) | (code == FLOAT)
     found = tf.where(is_plain, _text(bits, kind), _text("compressed audio (format code ", code, ")"))
@@ -163,34 +174,34 @@ def _wrong_encoding(code, bits) -> tf.Tensor:
 
 
 def _first_error(*checks: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """The message of the first check that holds, empty where none does."""
+    """Return the message of the first check whose condition is true, or an empty string."""
     error = tf.constant("")
     for holds, message in reversed(checks):
         error = tf.where(holds, message, error)
     return error
 
 
-def _text(*parts) -> tf.Tensor:
+def _text(*parts: tf.Tensor | str) -> tf.Tensor:
     strings = [
         part if isinstance(part, str) or part.dtype == tf.string else tf.strings.as_string(part) for part in parts
     ]
     return tf.strings.join(strings)
 
 
-def _decimal(seconds) -> tf.Tensor:
+def _decimal(seconds: tf.Tensor) -> tf.Tensor:
     return tf.strings.as_string(seconds, precision=3)
 
 
-def _index_of(matches) -> tf.Tensor:
-    """Index of the match, 0 where there is none."""
+def _index_of(matches: tf.Tensor) -> tf.Tensor:
+    """Return the index of the match, or 0 without a match."""
     return tf.argmax(tf.cast(matches, tf.int32), output_type=tf.int32)
 
 
-def _from_int(data, kind) -> tf.Tensor:
+def _from_int(data: tf.Tensor, kind: tf.DType) -> tf.Tensor:
     return tf.cast(tf.io.decode_raw(data, kind), tf.float32) * (1.0 / -kind.min)
 
 
-def _from_int24(data) -> tf.Tensor:
+def _from_int24(data: tf.Tensor) -> tf.Tensor:
     low, middle, high = tf.unstack(tf.cast(tf.reshape(tf.io.decode_raw(data, tf.uint8), [-1, 3]), tf.int32), axis=1)
     unsigned = low + middle * 2**8 + high * 2**16
     return tf.cast(unsigned - tf.where(high < 128, 0, 2**24), tf.float32) * (1.0 / 2**23)

@@ -1,4 +1,4 @@
-"""A WAV file as a waveform at the model's rate, inside the graph."""
+"""Conversion of a WAV file to a waveform at the model's sample rate, inside the TensorFlow graph."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,33 +6,39 @@ from math import ceil
 
 import tensorflow as tf
 
-from genre_tagger.data.decode import PCM16_SCALE
+from genre_tagger.audio.decode import NOT_FINITE, PCM16_SCALE
 from genre_tagger.export.contract import SILENCE, WAV_RATES_HZ
 from genre_tagger.export.resample import Polyphase, design, resampled_length
 from genre_tagger.export.wav import WavHeader, read_header, read_mono
 
-BLOCK_SECONDS = 10  # are decoded and resampled at a time, so that a long file is never whole in memory as floats
+BLOCK_SECONDS = 10  # files are read and resampled in blocks, so that not all source samples are held as floats
 
-MAX_PEAK = 2**31  # integers that nobody scaled stay below; far above it, powers in the spectrum overflow
+MAX_PEAK = 2**31  # unscaled 32-bit integers do not exceed it; far above it, powers in the spectrum overflow
 
-NOT_FINITE = "NaN or infinity among its samples"
 TOO_LOUD = f"samples above {MAX_PEAK}, expected a full scale of 1"
 
 
 def waveform_reader(target_hz: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A function of stock ops: bytes of a WAV file, a scalar string -> (waveform [samples] at `target_hz`, error).
+    """Return a TensorFlow function that converts a WAV file to a waveform, built from stock ops.
 
-    What `genre_tagger.data.decode` does to a file is done here too: the mean of the channels, resampled, clipped to
-    [-1, 1]; NaN, silence and absurd peaks are refused. A refused file has no samples and a message, others an empty
-    one.
+    The conversion follows `genre_tagger.audio.decode`: average the channels, resample, clip to [-1, 1]. Files with NaN
+    or infinite samples, silent files and files with absurdly high peaks are rejected.
+
+    Args:
+        target_hz: sample rate of the waveform in hertz.
+
+    Returns:
+        A function from the bytes of a WAV file (scalar string) to the waveform (float32 [samples]) and an error (scalar
+        string). A rejected file has an error and no samples. For every other file, the error is empty.
 
     Raises:
-        UserError: the rate has no small ratio to those of WAV_RATES_HZ.
+        UserError: a rate in WAV_RATES_HZ has no small integer ratio to `target_hz`.
     """
     filters = [design(source_hz, target_hz) for source_hz in WAV_RATES_HZ]
-    shared_read_mono = tf.function(read_mono)  # one in the graph for all rates: it loads in less time
+    # Shared by all rates, so that the graph holds it once and loads faster. AutoGraph is off, see `ServedTagger`.
+    shared_read_mono = tf.function(read_mono, autograph=False)
 
-    def read(audio):
+    def read(audio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         header = read_header(audio)
         read_block = partial(shared_read_mono, audio, header)
         branches = [
@@ -44,16 +50,29 @@ def waveform_reader(target_hz: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf
         error = tf.where(header.error == "", sample_error(waveform, is_finite), header.error)
         return tf.clip_by_value(waveform, -1, 1)[: tf.where(error == "", tf.size(waveform), 0)], error
 
-    return tf.function(read, input_signature=[tf.TensorSpec([], tf.string)])
+    return tf.function(read, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def header_samples(header: WavHeader, target_hz: int) -> tf.Tensor:
-    """Samples that a file will have at the model's rate, by its header alone."""
+    """Return the number of samples that a file has after resampling (int64), computed from its header alone.
+
+    Args:
+        header: header of the file.
+        target_hz: sample rate after resampling, in hertz.
+    """
     return resampled_length(header.frames, tf.gather(tf.constant(WAV_RATES_HZ, tf.int64), header.rate_index), target_hz)
 
 
 def sample_error(waveform: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
-    """What is wrong with samples [..., samples], of which it is known whether all are finite: string [...]."""
+    """Return an error for each waveform, empty for a usable one.
+
+    Args:
+        waveform: float32 [..., samples].
+        is_finite: bool [...], whether all samples of the waveform are finite.
+
+    Returns:
+        String tensor [...].
+    """
     peak = tf.reduce_max(tf.abs(waveform), axis=-1)
     error = tf.where(peak > MAX_PEAK, TOO_LOUD, tf.where(peak < 0.5 / PCM16_SCALE, SILENCE, ""))
     return tf.where(is_finite, error, NOT_FINITE)
@@ -62,11 +81,15 @@ def sample_error(waveform: tf.Tensor, is_finite: tf.Tensor) -> tf.Tensor:
 def _resampled(
     read_block: Callable[..., tf.Tensor], frames: tf.Tensor, source_hz: int, resample: Polyphase
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The whole file, some zeros behind it included, and whether all its samples are finite, before and after."""
+    """Read and resample a whole file, block by block.
+
+    Returns:
+        The samples, followed by some zeros, and whether all samples are finite both before and after resampling.
+    """
     groups = ceil(BLOCK_SECONDS * source_hz / resample.inputs)
     block_frames, context = groups * resample.inputs, resample.context * resample.inputs
 
-    def one_block(number):
+    def one_block(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         start = number * block_frames - context
         mono = read_block(start, tf.constant(block_frames + 2 * context, tf.int64))
         samples = tf.ensure_shape(resample(mono), [groups * resample.outputs])

@@ -1,4 +1,4 @@
-"""Which backend Keras runs on."""
+"""The check for the backend of Keras."""
 
 import keras
 
@@ -6,9 +6,13 @@ from genre_tagger.errors import UserError
 
 
 def check_backend() -> None:
-    """Raises UserError where Keras runs on another backend than TensorFlow."""
+    """Check that Keras runs on TensorFlow.
+
+    Raises:
+        UserError: Keras runs on another backend.
+    """
     if keras.backend.backend() != "tensorflow":
         raise UserError(
-            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow': the commands read their data by "
-            "tf.data (the models alone run on other backends)"
+            f"KERAS_BACKEND: found {keras.backend.backend()!r}, expected 'tensorflow', because tf.data reads the data "
+            "(only the models run on other backends)"
         )

@@ -1,4 +1,4 @@
-"""Seeds and small real material for all tests."""
+"""Fixtures for all tests: seeds, small audio files, and commands that must fail."""
 
 import random
 import shutil
@@ -17,7 +17,7 @@ REAL_CLIP = (
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    """Makes every test draw the same random numbers whichever ran before it."""
+    """Seed every test, so that it draws the same random numbers in any order of the tests."""
     random.seed(0)
     np.random.seed(0)
     if "keras" in sys.modules:
@@ -27,16 +27,23 @@ def seeded() -> Iterator[None]:
 
 @pytest.fixture
 def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
-    """Runs a command that must end in one line on standard error and exit code 2; returns it without its beginning."""
+    """Return a function that runs a command that must fail with an error that the user can correct.
+
+    The function checks that the exit code is 2 and that there is no traceback. It returns the last line of standard
+    error without the name of the program.
+    """
 
     def run(*arguments: object) -> str:
-        from genre_tagger.cli import main
+        from genre_tagger.commands.app import DEBUG, main
 
+        monkeypatch.delenv(DEBUG, raising=False)
         monkeypatch.setattr(sys, "argv", ["genre-tagger", *map(str, arguments)])
         with pytest.raises(SystemExit) as ending:
             main()
         assert ending.value.code == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        stderr = capsys.readouterr().err
+        assert "Traceback" not in stderr
+        line = stderr.strip().splitlines()[-1]
         assert line.startswith("genre-tagger: ")
         return line.removeprefix("genre-tagger: ")
 
@@ -45,15 +52,15 @@ def failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> C
 
 @pytest.fixture
 def real_mp3() -> Path:
-    """A real clip of MagnaTagATune."""
+    """Return a clip of MagnaTagATune; skip the test if it is missing."""
     if not REAL_CLIP.exists():
-        pytest.skip(f"the real clip is not here: {REAL_CLIP}")
+        pytest.skip(f"{REAL_CLIP}: no such file, expected a clip of MagnaTagATune")
     return REAL_CLIP
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
-    """The figures that are saved, in order."""
+    """Return the list of figures that are saved during the test, in order."""
     from matplotlib.figure import Figure
 
     figures, save = [], Figure.savefig
@@ -64,14 +71,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
 
 
 def music(rng: np.random.Generator, seconds: float, sample_rate: int, channels: int) -> np.ndarray:
-    """A chord of three tones with noise, float64 [samples, channels], peak about 0.6."""
+    """Return a chord of three tones with noise, float64 [samples, channels], with a peak of about 0.6."""
     times = np.arange(round(seconds * sample_rate))[:, None] / sample_rate
     hertz = rng.uniform(100, 1500, 3)
     tones = sum(np.sin(2 * np.pi * f * times + rng.uniform(0, 6, channels)) for f in hertz)
     return 0.18 * tones + 0.02 * rng.standard_normal((times.size, channels)).clip(-3, 3)
 
 
-# name, sample rate in Hz, channels, seconds, drums, loud, split; group is the letter
+# Name, sample rate in Hz, channels, seconds, drums, loud, split. The group is the first letter of the name.
 FILES = (
     ("a1.wav", 8000, 1, 0.8, "1", "0", "train"),
     ("a2.flac", 44100, 2, 1.0, "0", "1", "train"),
@@ -90,13 +97,13 @@ FILES = (
 
 @pytest.fixture
 def music_folder(tmp_path: Path, shared_music_folder: Path) -> Path:
-    """A folder of 12 short audio files of four formats with a tags.csv: tags drums and loud, splits and groups."""
+    """Return a folder of 12 short audio files in four formats. Its tags.csv has two tags, splits and groups."""
     return Path(shutil.copytree(shared_music_folder, tmp_path / "music"))
 
 
 @pytest.fixture(scope="session")
 def shared_music_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for tests that change nothing in it."""
+    """Return the same folder for tests that do not change it."""
     root = tmp_path_factory.mktemp("shared") / "music"
     (root / "sub").mkdir(parents=True)
     rng = np.random.default_rng(7)

@@ -1,9 +1,11 @@
-"""Several machines: KerasTuner's chief, which holds the oracle, and its workers, which train; gRPC between them.
+"""Search on several machines: KerasTuner's chief holds the oracle, and its workers train. They communicate by gRPC.
 
-KerasTuner's own serving loop waits for every worker that ever asked, and for ever. This one gives up who is silent.
-All share the directory of the search. The connection is neither encrypted nor authenticated: a trusted network only.
+KerasTuner's own serving loop waits forever for every worker that has ever asked for a trial. This loop drops workers
+that send no heartbeat. All processes share the directory of the search. The connection is neither encrypted nor
+authenticated, so use a trusted network.
 """
 
+import logging
 import os
 import re
 import threading
@@ -18,11 +20,13 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_client
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-from genre_tagger.errors import UserError
+from genre_tagger.errors import FieldError, UserError
 from genre_tagger.tuning.oracle import SearchOracle
 
+_logger = logging.getLogger(__name__)
+
 GIVE_UP_SECONDS = 300.0
-BEATS = 10  # signs of life in the time after which a worker is given up
+BEATS = 10  # heartbeats within the time after which a silent worker is dropped
 POLL_SECONDS = 0.5
 SILENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -33,103 +37,121 @@ class Cluster:
 
     Attributes:
         address: HOST:PORT of the chief.
-        worker: its own name, or None for the chief.
-        give_up_seconds: after so long without a sign of life a worker's trial goes to another; a worker without a
-            chief ends, and so does a chief without workers.
+        worker: name of this worker; None for the chief.
+        give_up_seconds: if a worker sends no heartbeat for this time, its trial goes to another worker. A worker that
+            cannot reach the chief for this time ends, and so does a chief without workers.
+
+    Raises:
+        FieldError: an invalid address or name.
     """
 
     address: str
     worker: str | None = None
     give_up_seconds: float = GIVE_UP_SECONDS
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         host, _, port = self.address.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-            raise UserError(f"--chief: found {self.address!r}, expected HOST:PORT, for example 127.0.0.1:8000")
+            raise FieldError("chief", f"found {self.address!r}, expected HOST:PORT, for example 127.0.0.1:8000")
         name = self.worker
         if name is not None and (not re.fullmatch(r"[\w.-]+", name) or "chief" in name):
-            raise UserError(f"--worker: found {name!r}, expected letters, digits, '-', '_', '.', and no 'chief' in it")
+            raise FieldError("worker", f"found {name!r}, expected letters, digits, '-', '_', '.', and no 'chief' in it")
 
 
-def serve(oracle: SearchOracle, cluster: Cluster, say: Callable[[str], None]) -> None:
-    """Hands trials out until all are done and every worker has been told so.
+def serve(oracle: SearchOracle, cluster: Cluster) -> None:
+    """Hand out trials until all are done and every worker has been told so.
+
+    Args:
+        oracle: oracle of the search.
+        cluster: this process, the chief.
 
     Raises:
-        UserError: the address cannot be had, no worker is left, or the state cannot be written.
+        UserError: the address cannot be used, there is no worker, or the state cannot be written.
     """
     oracle.look_ahead()
     if oracle.is_over:
         return
-    # Of many threads, a sign of life needs not wait for the trials of others.
+    # With many threads, a heartbeat does not wait for the requests of other workers.
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=32))
     protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(oracle), server)
     try:
         server.add_insecure_port(cluster.address)
-    except RuntimeError:
-        raise UserError(
-            f"--chief {cluster.address}: cannot listen there; expected a free port of this machine"
-        ) from None
+    except RuntimeError as error:
+        raise FieldError("chief", f"{cluster.address}: cannot be used; expected a free port of this machine") from error
     server.start()
-    say(f"chief at {cluster.address}, waiting for workers")
+    _logger.info("chief at %s, waiting for workers", cluster.address)
     try:
-        _watch(oracle, cluster, say)
+        _watch(oracle, cluster)
     finally:
         server.stop(grace=2).wait()
 
 
-def _watch(oracle: SearchOracle, cluster: Cluster, say: Callable[[str], None]) -> None:
+def _watch(oracle: SearchOracle, cluster: Cluster) -> None:
     alone_since = time.monotonic()
     while True:
         time.sleep(POLL_SECONDS)
         if oracle.fault:
             raise oracle.fault
         for name in oracle.give_up(cluster.give_up_seconds):
-            say(f"worker {name} is given up, silent for {cluster.give_up_seconds:g} s; its trial goes to another")
+            _logger.info(
+                "worker %s sent no heartbeat for %g s and is dropped; its trial goes to another worker",
+                name,
+                cluster.give_up_seconds,
+            )
         if oracle.tuner_ids:
             alone_since = time.monotonic()
         elif oracle.is_over:
             return
         elif time.monotonic() - alone_since > cluster.give_up_seconds:
-            raise UserError(
-                f"--chief {cluster.address}: no worker for {cluster.give_up_seconds:g} s; what is done is kept, the "
-                "same command and a worker go on"
+            raise FieldError(
+                "chief",
+                f"{cluster.address}: no worker for {cluster.give_up_seconds:g} s; finished trials are kept: rerun the "
+                "command and start a worker to resume",
             )
 
 
 def join(cluster: Cluster) -> None:
-    """Makes this process a worker in KerasTuner's eyes, once the chief answers.
+    """Wait for the chief and make this process a worker of KerasTuner.
+
+    Args:
+        cluster: this process, a worker.
 
     Raises:
-        UserError: it does not, within the time after which a chief is given up.
+        UserError: the chief does not answer in time.
     """
     with grpc.insecure_channel(cluster.address) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=cluster.give_up_seconds)
-        except grpc.FutureTimeoutError:
-            raise no_chief(cluster) from None
+        except grpc.FutureTimeoutError as error:
+            raise no_chief(cluster) from error
     host, _, port = cluster.address.rpartition(":")
-    os.environ.update(KERASTUNER_TUNER_ID=cluster.worker, KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port)
-    oracle_client.TIMEOUT = cluster.give_up_seconds  # of each question, an hour by itself
+    os.environ.update(KERASTUNER_TUNER_ID=str(cluster.worker), KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port)
+    oracle_client.TIMEOUT = cluster.give_up_seconds  # of each request; one hour by default
 
 
 def chief_fault(cluster: Cluster, error: grpc.RpcError) -> UserError:
-    """What to say where a chief answers with an error, or not at all."""
+    """Return the error of a worker whose chief answers with an error, or not at all."""
     if error.code() in SILENT:
         return no_chief(cluster)
-    return UserError(f"--chief {cluster.address}: the chief ended with an error: {error.details()}")
+    return FieldError("chief", f"{cluster.address}: the chief ended with an error: {error.details()}")
 
 
 def no_chief(cluster: Cluster) -> UserError:
-    """What to say when nobody answers."""
-    return UserError(
-        f"--chief {cluster.address}: no chief answered within {cluster.give_up_seconds:g} s; expected one started with "
-        "--chief and without --worker"
+    """Return the error of a worker whose chief does not answer."""
+    return FieldError(
+        "chief",
+        f"{cluster.address}: no chief answered within {cluster.give_up_seconds:g} s; expected a running chief",
     )
 
 
 @contextmanager
 def signs_of_life(ask: Callable[[], object], cluster: Cluster | None) -> Iterator[None]:
-    """Calls `ask`, which the chief takes as a sign of life, again and again while a worker is busy."""
+    """Send regular heartbeats to the chief inside the `with` block.
+
+    Args:
+        ask: sends one heartbeat.
+        cluster: this process, a worker; None if there is no chief.
+    """
     if cluster is None:
         yield
         return
@@ -137,7 +159,7 @@ def signs_of_life(ask: Callable[[], object], cluster: Cluster | None) -> Iterato
 
     def beat() -> None:
         while not done.wait(cluster.give_up_seconds / BEATS):
-            with suppress(grpc.RpcError):  # the trial goes on; whether there is a chief shows at its end
+            with suppress(grpc.RpcError):  # the trial continues; its end shows whether the chief still runs
                 ask()
 
     threading.Thread(target=beat, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The trials in TensorBoard's HParams page: `tensorboard --logdir TUNE_DIR/trials`."""
+"""Trials for the HParams page of TensorBoard: `tensorboard --logdir TUNE_DIR/trials`."""
 
 from pathlib import Path
 
@@ -6,14 +6,21 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
 from genre_tagger.files import storage_errors
-from genre_tagger.run import RunDirectory
+from genre_tagger.runs.directory import RunDirectory
 from genre_tagger.tuning.space import Space
-from genre_tagger.tuning.table import plain
 from genre_tagger.tuning.trial import Outcome
+from genre_tagger.tuning.trials_table import plain
 
 
 def write_hparams(trials: Path, outcome: Outcome, space: Space, protocol: str | None = None) -> None:
-    """Writes what a trial searched and what it reached beside the curves of its run, once."""
+    """Write the searched values and the results of a trial next to the curves of its run, once.
+
+    Args:
+        trials: folder of the trials.
+        outcome: outcome of the trial.
+        space: the search space.
+        protocol: protocol of the data, if it has one.
+    """
     directory = RunDirectory(trials / outcome.trial).curves(protocol)
     if list(directory.glob("events.*")):
         return

@@ -1,4 +1,4 @@
-"""PNG plots of a search: what was tried, what it costs, what matters, how it went."""
+"""PNG plots of a search: progress, costs, searched values and their importance."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,28 +11,29 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from genre_tagger.figures import name_ticks
 from genre_tagger.files import replacing
+from genre_tagger.plotting import name_ticks
 from genre_tagger.tuning.space import keys_of
 from genre_tagger.tuning.trial import COMPLETED
 
 DPI, WIDTH, HEIGHT = 100, 12.0, 6.0
 POINT, FRONT, BEST = "tab:blue", "tab:orange", "black"
-LEAST_TRIALS = 5  # for an importance
-COSTS = {"parameters": "parameters", "inference_ms": "milliseconds a window (batch of 16)"}
+LEAST_TRIALS = 5  # completed trials that the plot of importance needs
+COSTS = {"parameters": "parameters", "inference_ms": "milliseconds per window (batch of 16)"}
 
 
 def plot_search(report: Path, table: pd.DataFrame, names: Sequence[str], objective: str) -> None:
-    """Writes all plots of a search into a folder.
+    """Write all plots of a search.
 
     Args:
-        report: the folder, made if missing.
-        table: of the trials, as `trials_table` makes it.
-        names: columns of what was searched.
-        objective: the column of what was maximised.
+        report: folder of the plots, created if missing.
+        table: return value of `trials_table`.
+        names: searched names of the space, which are columns of the table.
+        objective: column of the score that was maximised.
     """
     report.mkdir(parents=True, exist_ok=True)
     done = table[table["status"] == COMPLETED].reset_index(drop=True)
@@ -45,7 +46,7 @@ def plot_search(report: Path, table: pd.DataFrame, names: Sequence[str], objecti
 
 
 def plot_progress(path: Path, done: pd.DataFrame, objective: str) -> None:
-    """Every trial's figure in order, and the best so far."""
+    """Plot the objective of the completed trials in their order, and the best value so far."""
     figure, axes = _figure(f"{objective} of {len(done)} trials")
     numbers = np.arange(1, len(done) + 1)
     axes.plot(numbers, done[objective], ".", color=POINT, label="trial")
@@ -57,9 +58,9 @@ def plot_progress(path: Path, done: pd.DataFrame, objective: str) -> None:
 
 
 def plot_costs(path: Path, done: pd.DataFrame, objective: str) -> None:
-    """The objective against parameters and against inference time, each with its Pareto front."""
+    """Plot the objective against parameters and inference time, each with its Pareto front."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    figure.suptitle(f"{objective} against what it costs; the line is the Pareto front")
+    figure.suptitle(f"{objective} against the cost of the model, with the Pareto front")
     for axes, (column, label) in zip(figure.subplots(1, 2, sharey=True), COSTS.items(), strict=True):
         costs, values = done[column].to_numpy(float), done[objective].to_numpy(float)
         front = pareto_front(costs, values)
@@ -73,7 +74,7 @@ def plot_costs(path: Path, done: pd.DataFrame, objective: str) -> None:
 
 
 def plot_parallel(path: Path, done: pd.DataFrame, varied: Sequence[str], objective: str) -> None:
-    """A line a trial through all that was searched, coloured by the objective; the best is bold."""
+    """Plot one line per trial through all searched values, coloured by the objective. The best trial is bold."""
     figure, axes = _figure(f"{len(done)} trials, the best bold")
     norm = Normalize(done[objective].min(), done[objective].max())
     heights = np.array([_heights(done[name]) for name in varied]).reshape(len(varied), len(done))
@@ -90,8 +91,8 @@ def plot_parallel(path: Path, done: pd.DataFrame, varied: Sequence[str], objecti
 
 
 def plot_importance(path: Path, done: pd.DataFrame, varied: Sequence[str], objective: str) -> None:
-    """How much each hyper-parameter matters for the objective, among the trials of this search."""
-    figure, axes = _figure("importance: loss of a random forest's fit when a column is shuffled")
+    """Plot the importance of each hyper-parameter for the objective among the trials of this search."""
+    figure, axes = _figure("permutation importance in a random forest")
     if len(done) < LEAST_TRIALS or not varied:
         axes.text(0.5, 0.5, f"fewer than {LEAST_TRIALS} trials", transform=axes.transAxes, ha="center")
     else:
@@ -101,29 +102,47 @@ def plot_importance(path: Path, done: pd.DataFrame, varied: Sequence[str], objec
     _save(figure, path)
 
 
-def pareto_front(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Rows that no other beats in value without costing more, by rising cost."""
+def pareto_front(costs: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the Pareto front of costs and values.
+
+    Args:
+        costs: float [rows], lower is better.
+        values: float [rows], higher is better.
+
+    Returns:
+        int [rows of the front], indices by increasing cost. For a row of the front, no other row has a better value
+        without a higher cost.
+    """
     front, best = [], -np.inf
     for row in np.lexsort((-values, costs)):
         if values[row] > best:
             front.append(row)
             best = values[row]
-    return np.array(front, int)
+    return np.array(front, np.int64)
 
 
 def importance(done: pd.DataFrame, varied: Sequence[str], objective: str) -> pd.Series:
-    """Permutation importance by column in a random forest fitted to the trials, least first."""
+    """Fit a random forest to the trials and return the permutation importance of each column.
+
+    Args:
+        done: table of the completed trials.
+        varied: names of the columns.
+        objective: column of the score.
+
+    Returns:
+        float [columns] by name, lowest first: the decrease of R2 if the values of the column are shuffled.
+    """
     features = np.column_stack([_heights(done[name]) for name in varied])
     forest = RandomForestRegressor(n_estimators=200, random_state=0).fit(features, done[objective])
     found = permutation_importance(forest, features, done[objective], n_repeats=20, random_state=0)
     return pd.Series(found.importances_mean, index=list(varied)).sort_values()
 
 
-def _heights(values: pd.Series) -> np.ndarray:
-    """Places between 0 and 1: numbers by their rank, words in alphabetical order."""
-    comparable = values.map(str) if values.dtype == object else values  # null and 80 cannot be put in order
+def _heights(values: pd.Series) -> NDArray[np.float64]:
+    """Return a height between 0 and 1 for each value: numbers by their rank, words in alphabetical order."""
+    comparable = values.map(str) if values.dtype == object else values  # a mix such as null and 80 has no order
     ranks = np.unique(comparable.to_numpy(), return_inverse=True)[1]
-    return ranks / max(ranks.max(), 1)
+    return np.asarray(ranks / max(ranks.max(), 1))
 
 
 def _mark_values(axes: Axes, number: int, values: pd.Series) -> None:
@@ -140,5 +159,5 @@ def _figure(title: str) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as beside:
-        figure.savefig(beside, format="png")
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png")

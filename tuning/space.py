@@ -1,4 +1,4 @@
-"""The search space: which fields of a configuration vary, and over what; drawn from by KerasTuner."""
+"""The search space: the fields of a configuration that vary, with their ranges and choices."""
 
 import copy
 import json
@@ -11,26 +11,37 @@ import keras_tuner
 
 from genre_tagger.config import Config, parse_config
 
-DIGITS = 6  # kept of a drawn number, so that it can be read
+DIGITS = 6  # significant digits of drawn numbers, which keeps them readable
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; a step adds, or multiplies where the sampling is log."""
+    """Numbers from `low` to `high`, both included.
+
+    Attributes:
+        low: smallest number.
+        high: largest number.
+        step: distance between the numbers, or their ratio if the sampling is log; None for all numbers in between.
+        sampling: `linear` or `log`.
+        whole: whether the numbers are whole.
+    """
 
     low: float
     high: float
     step: float | None
     sampling: str
-    whole: bool  # whole numbers only
+    whole: bool
 
     @property
     def last_step(self) -> int:
-        """How many steps fit into the range."""
-        return math.floor(self._steps_to(self.high) + 1e-6)
+        """The number of steps that fit into the range."""
+        return 0 if self.step is None else math.floor(self._steps_to(self.high, self.step) + 1e-6)
 
     def draw_from(self, hyperparameters: keras_tuner.HyperParameters, name: str) -> None:
-        """Declares the range to KerasTuner; steps by their number, which no arithmetic of numbers like 0.1 blurs."""
+        """Add the range to KerasTuner's hyper-parameters.
+
+        A range with a step is drawn as the number of steps, because multiples of numbers like 0.1 are not exact.
+        """
         if self.step is not None:
             hyperparameters.Int(name, 0, self.last_step)
         elif self.whole:
@@ -39,36 +50,39 @@ class Range:
             hyperparameters.Float(name, self.low, self.high, sampling=self.sampling)
 
     def decode(self, drawn: float) -> float:
-        """The field's value for what KerasTuner drew."""
-        value = drawn if self.step is None else self._after(int(drawn))
+        """Return the value of the field for a value that KerasTuner drew."""
+        value = drawn if self.step is None else self._after(int(drawn), self.step)
         if self.whole:
             return round(value)
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
     def encode(self, value: float) -> float:
-        """What KerasTuner would have drawn for a value of the range."""
-        return value if self.step is None else round(self._steps_to(value))
+        """Return the value that KerasTuner draws for a value of the range: the inverse of `decode`."""
+        return value if self.step is None else round(self._steps_to(value, self.step))
 
     def contains(self, value: Any) -> bool:
-        """Whether the range could have drawn the value."""
+        """Return whether the value lies in the range and on one of its steps."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
         if self.whole and value != int(value):
             return False
-        steps = 0 if self.step is None else self._steps_to(value)
+        steps = 0 if self.step is None else self._steps_to(value, self.step)
         return math.isclose(steps, round(steps), abs_tol=1e-3)
 
     def examples(self) -> list[float]:
-        """The ends of the range, and its second value if it has steps: where they lie in a range, all of it does."""
+        """Return the ends of the range, and its second value if it has steps.
+
+        If these values lie in another range, the whole range lies in it.
+        """
         if self.step is None:
             return [self.low, self.high]
         return [self.decode(number) for number in (0, self.last_step, min(1, self.last_step))]
 
-    def _steps_to(self, value: float) -> float:
-        return math.log(value / self.low, self.step) if self.sampling == "log" else (value - self.low) / self.step
+    def _steps_to(self, value: float, step: float) -> float:
+        return math.log(value / self.low, step) if self.sampling == "log" else (value - self.low) / step
 
-    def _after(self, steps: int) -> float:
-        return self.low * self.step**steps if self.sampling == "log" else self.low + steps * self.step
+    def _after(self, steps: int, step: float) -> float:
+        return self.low * step**steps if self.sampling == "log" else self.low + steps * step
 
 
 @dataclass(frozen=True)
@@ -78,37 +92,41 @@ class Choice:
     values: tuple[Any, ...]
 
     def draw_from(self, hyperparameters: keras_tuner.HyperParameters, name: str) -> None:
-        """Declares the choice to KerasTuner, as JSON: it knows no lists."""
+        """Add the choice to KerasTuner's hyper-parameters, as JSON, because their values cannot be lists or dicts."""
         if len(self.values) == 1:
             hyperparameters.Fixed(name, json.dumps(self.values[0]))
         else:
             hyperparameters.Choice(name, [json.dumps(value) for value in self.values])
 
     def decode(self, drawn: str) -> Any:
-        """The field's value for what KerasTuner drew."""
+        """Return the value of the field for a value that KerasTuner drew."""
         return json.loads(drawn)
 
     def encode(self, value: Any) -> str:
-        """What KerasTuner would have drawn for one of the values."""
+        """Return the value that KerasTuner draws for one of the choices: the inverse of `decode`."""
         return json.dumps(self.values[self.values.index(value)])
 
     def contains(self, value: Any) -> bool:
-        """Whether the value is one of the choices."""
+        """Return whether the value is one of the choices."""
         return value in self.values
 
     def examples(self) -> list[Any]:
-        """Every value."""
+        """Return all values."""
         return list(self.values)
 
 
 @dataclass(frozen=True)
 class Space:
-    """What varies in a search, by name: the dotted key of a field, or several with commas."""
+    """The fields that vary in a search.
+
+    Attributes:
+        entries: range or choice of each name. A name is the dotted key of a field, or several keys with commas.
+    """
 
     entries: dict[str, Range | Choice]
 
     def hyperparameters(self) -> keras_tuner.HyperParameters:
-        """The space as KerasTuner searches it."""
+        """Return the space as KerasTuner's hyper-parameters."""
         hyperparameters = keras_tuner.HyperParameters()
         for name, entry in self.entries.items():
             entry.draw_from(hyperparameters, name)
@@ -116,60 +134,64 @@ class Space:
 
     @property
     def searched(self) -> list[str]:
-        """The names that are not fixed to one value."""
+        """The names that have more than one value."""
         return [name for name, entry in self.entries.items() if not isinstance(entry, Choice) or len(entry.values) > 1]
 
     def examples(self, key: str) -> list[Any]:
-        """Values of a field, the ends of its range among them; none where the space leaves it as it is."""
+        """Return values of a field, including the ends of its range; empty if the field is not in the space."""
         return [value for name, entry in self.entries.items() if key in keys_of(name) for value in entry.examples()]
 
     def decode(self, drawn: dict[str, Any]) -> dict[str, Any]:
-        """The values of a trial by name, from what KerasTuner drew (which may hold more than the space's names)."""
+        """Return the values of a trial by name, from the values that KerasTuner drew. Other names are ignored."""
         return {name: entry.decode(drawn[name]) for name, entry in self.entries.items()}
 
     def encode(self, values: dict[str, Any]) -> dict[str, Any]:
-        """What KerasTuner would have drawn for a trial's values."""
+        """Return the values that KerasTuner draws for those of a trial: the inverse of `decode`."""
         return {name: entry.encode(values[name]) for name, entry in self.entries.items()}
 
     def contains(self, values: dict[str, Any]) -> bool:
-        """Whether the space could have drawn a trial's values."""
+        """Return whether the values of a trial lie in the space."""
         return values.keys() == self.entries.keys() and all(
             self.entries[name].contains(values[name]) for name in values
         )
 
     def lies_in(self, other: "Space") -> bool:
-        """Whether the other space could have drawn whatever this one draws."""
+        """Return whether every trial of this space lies in the other space."""
         if self.entries.keys() != other.entries.keys():
             return False
         return all(_lies_in(entry, other.entries[name]) for name, entry in self.entries.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as `parse_space` reads them."""
+        """Return plain values that `parse_space` can read."""
         return {name: _to_plain(entry) for name, entry in self.entries.items()}
 
 
 def without(space: Space, key: str) -> Space:
-    """A space that leaves a field as it is, also where it shares its values with others."""
+    """Return a space without a field. Fields that shared the values of this field stay in the space."""
     rests = {name: [other for other in keys_of(name) if other != key] for name in space.entries}
     return Space({", ".join(rest): space.entries[name] for name, rest in rests.items() if rest})
 
 
 def keys_of(name: str) -> list[str]:
-    """The fields that a name of a space stands for."""
+    """Return the dotted keys in a name of a space."""
     return [key.strip() for key in name.split(",")]
 
 
 def config_with(base: Config, values: dict[str, Any]) -> Config:
-    """The configuration of a trial: the base with a trial's values, which go by the names of a space.
+    """Return the configuration of a trial.
 
-    What lies in a section that the trial leaves out (`model.cascade: none`) is left out with it.
+    If a trial leaves out a section (`model.wavenet.cascade: none`), the values for fields of that section are ignored.
+
+    Args:
+        base: configuration of everything that is not searched.
+        values: searched values, by the names of the space.
 
     Raises:
-        UserError: the values do not go together.
+        UserError: the values are not valid in combination.
     """
     plain = json.loads(base.model_dump_json())
     flat = {key: value for name, value in values.items() for key in keys_of(name)}
-    for key in sorted(flat, key=lambda key: key.count(".")):  # sections before what is in them
+    for key in sorted(flat, key=lambda key: key.count(".")):  # a section before its fields
         _put(plain, key.split("."), copy.deepcopy(flat[key]))
     return parse_config(plain)
 

@@ -1,8 +1,11 @@
-"""Reads a search space: a YAML file that says which fields of a configuration vary, and over what.
+"""Read a search space from a YAML file.
 
-A line is `FIELD: VALUES`, FIELD being a dotted key of the configuration, or several with commas that always get one
-value between them. VALUES is `{min: A, max: B}`, with `step: S` or `sampling: log` or both (a step then multiplies),
-`{values: [...]}` of whatever the field takes, lists and sections among them, or one value, which fixes the field.
+An entry is `FIELD: VALUES`. FIELD is a dotted key of the configuration, or several keys with commas, which then always
+share the same value. VALUES is one of:
+
+- `{min: A, max: B}`, optionally with `step: S` and `sampling: log` (the step is then a factor),
+- `{values: [...]}`, a list of values of the field, which may be lists and sections,
+- one value, which fixes the field.
 """
 
 import math
@@ -16,8 +19,9 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from genre_tagger.config import Config, nearest
-from genre_tagger.errors import UserError
+from genre_tagger.config import Config
+from genre_tagger.config.migration import MOVED_KEYS
+from genre_tagger.errors import FieldError, UserError, suggest
 from genre_tagger.tuning.space import Choice, Range, Space, keys_of
 
 RANGE_KEYS = ("min", "max", "step", "sampling")
@@ -25,42 +29,52 @@ SAMPLINGS = ("linear", "log")
 
 
 def space_names() -> list[str]:
-    """Names of the spaces that come with the package."""
+    """Return the names of the spaces in the package."""
     folder = resources.files("genre_tagger.tuning") / "spaces"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_space(name: str) -> Space:
-    """Reads a space by the name of one of the package's, or by its path.
+    """Load a search space.
+
+    Args:
+        name: name of a space in the package, or path of a YAML file.
 
     Raises:
-        UserError: no such space, unknown field, empty range, a value of the wrong kind.
+        UserError: there is no such space, or it has an unknown field, an empty range or a value of the wrong type.
     """
     packaged = resources.files("genre_tagger.tuning") / "spaces" / f"{name}.yaml"
     if name not in space_names() and not Path(name).is_file():
-        raise UserError(f"--space {name}: no such file, and none of the package's: {', '.join(space_names())}")
+        raise FieldError("space", f"{name}: no such file; expected a file or one of {', '.join(space_names())}")
     try:
         text = (packaged if name in space_names() else Path(name)).read_text(encoding="utf-8")
-        return parse_space(yaml.safe_load(text), f"--space {name}")
+        return parse_space(yaml.safe_load(text), name)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"--space {name}: cannot be read as YAML ({error})") from None
+        raise FieldError("space", f"{name}: cannot be read as YAML ({error})") from error
 
 
 def parse_space(lines: Any, where: str) -> Space:
-    """Checks plain values, line by line, against the fields of the configuration; raises UserError behind `where`."""
+    """Check plain values against the fields of the configuration and return the space.
+
+    Args:
+        lines: values of each name, as read from YAML.
+        where: origin of the values, for error messages.
+
+    Raises:
+        UserError: an unknown field, an empty range or a value of the wrong type.
+    """
     if not isinstance(lines, dict) or not lines:
-        raise UserError(f"{where}: expected lines of FIELD: VALUES, found {lines!r}")
-    entries, owner = {}, {}
+        raise UserError(f"{where}: found {lines!r}, expected entries of FIELD: VALUES")
+    entries: dict[str, Range | Choice] = {}
+    seen: set[str] = set()
     for name, line in lines.items():
         for key in keys_of(str(name)):
-            if key in owner:
-                raise UserError(f"{where}: {key!r} stands in it twice")
-            owner[key] = name
+            if key in seen:
+                raise UserError(f"{where}: found {key!r} twice, expected each field once")
+            seen.add(key)
             entry = _parse_line(line, _field(key, where), f"{where}: {key!r}")
             if entries.setdefault(str(name), entry) != entry:
-                raise UserError(
-                    f"{where}: {name!r}: fields of whole numbers and of others; expected fields of one kind"
-                )
+                raise UserError(f"{where}: {name!r}: found fields of different types, expected fields of the same type")
     return Space(entries)
 
 
@@ -69,26 +83,28 @@ def _parse_line(line: Any, field: FieldInfo, where: str) -> Range | Choice:
         entry: Range | Choice = _parse_range(line, field, where)
     elif isinstance(line, dict) and line.keys() == {"values"}:
         if not isinstance(line["values"], list) or not line["values"]:
-            raise UserError(f"{where}: an empty range: values are {line['values']!r}, expected a list of some")
+            raise UserError(f"{where}: values are {line['values']!r}, expected a list that is not empty")
         for number, value in enumerate(line["values"]):
             if value in line["values"][:number]:
-                raise UserError(f"{where}: {value!r} is twice among the values")
+                raise UserError(f"{where}: found {value!r} twice among the values, expected each value once")
         entry = Choice(tuple(line["values"]))
     else:
         entry = Choice((line,))
     for value in (line["min"], line["max"]) if isinstance(entry, Range) else entry.values:
         _check_value(value, field, where)
-    is_single = isinstance(entry, Range) and len(set(entry.examples())) == 1
-    return Choice((entry.low,)) if is_single else entry
+    return Choice((entry.low,)) if isinstance(entry, Range) and len(set(entry.examples())) == 1 else entry
 
 
 def _parse_range(line: dict[str, Any], field: FieldInfo, where: str) -> Range:
     kinds = {int, float} & set(_kinds(field.annotation))
     if not kinds:
-        raise UserError(f"{where}: has no range, since it is no number; expected values: [...]")
+        raise UserError(f"{where}: found a range for a field that is not a number, expected values: [...]")
     if unknown := line.keys() - set(RANGE_KEYS):
-        raise UserError(f"{where}: unknown {sorted(unknown)[0]!r}{nearest(sorted(unknown)[0], RANGE_KEYS)}")
-    low, high, step = line.get("min"), line.get("max"), line.get("step")
+        raise UserError(f"{where}: unknown {sorted(unknown)[0]!r}{_hint(sorted(unknown)[0], RANGE_KEYS)}")
+    low: Any
+    high: Any
+    step: Any
+    low, high, step = (line.get(key) for key in ("min", "max", "step"))
     for key, number in (("min", low), ("max", high), *([("step", step)] if "step" in line else [])):
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             raise UserError(f"{where}: {key} is {number!r}, expected a number")
@@ -97,26 +113,27 @@ def _parse_range(line: dict[str, Any], field: FieldInfo, where: str) -> Range:
         raise UserError(f"{where}: sampling is {sampling!r}, expected linear or log")
     whole = float not in kinds
     if low > high:
-        raise UserError(f"{where}: an empty range: min {low} is above max {high}")
+        raise UserError(f"{where}: min is {low}, expected at most max, which is {high}")
     if sampling == "log" and low <= 0:
         raise UserError(f"{where}: min is {low}, expected more than 0 for sampling: log")
     least = 1 if sampling == "log" else 0
     if step is not None and (step <= least or (whole and step != int(step))):
-        raise UserError(f"{where}: step is {step}, expected {'a whole number' if whole else 'one'} above {least}")
+        raise UserError(f"{where}: step is {step}, expected a {'whole ' if whole else ''}number above {least}")
     return Range(low, high, step, sampling, whole)
 
 
 def _check_value(value: Any, field: FieldInfo, where: str) -> None:
-    adapter = TypeAdapter(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
     try:
         adapter.validate_python(value)
     except ValidationError as error:
         expected = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        raise UserError(f"{where}: found {value!r}, expected {expected}") from None
+        raise UserError(f"{where}: found {value!r}, expected {expected}") from error
 
 
 def _field(key: str, where: str) -> FieldInfo:
-    """The field of the configuration with a dotted key."""
+    """Return the field of the configuration with a dotted key."""
     fields = Config.model_fields
     *sections, last = key.split(".")
     for part in sections:
@@ -130,16 +147,29 @@ def _section_fields(fields: dict[str, FieldInfo], part: str, key: str, where: st
     for kind in _kinds(fields[part].annotation):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind.model_fields
-    raise UserError(f"{where}: {key!r}: {part} is a field, and has none of its own")
+    raise UserError(f"{where}: {key!r}: {part} is a field, expected a section")
 
 
 def _check_name(part: str, known: Sequence[str], key: str, where: str) -> None:
     if part not in known:
-        raise UserError(f"{where}: unknown field {key!r}{nearest(part, known)}")
+        moved = _moved(key)
+        raise UserError(f"{where}: unknown field {key!r}{f'; it is now {moved!r}' if moved else _hint(part, known)}")
+
+
+def _moved(key: str) -> str | None:
+    """Return where a key of an older schema version is now, if it or its section was moved."""
+    for old, new in MOVED_KEYS.items():
+        if new and f"{key}.".startswith(f"{old}."):
+            return new + key.removeprefix(old)
+    return None
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    return suggest(name, known) or f"; expected one of {', '.join(known)}"
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """The types that an annotation allows, without the wrappers of pydantic."""
+    """Return the types that an annotation allows, without the wrappers of pydantic."""
     if get_origin(annotation) is Annotated:
         return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

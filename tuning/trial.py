@@ -1,6 +1,5 @@
-"""One trial: a configuration is trained into an ordinary run directory, and what came of it is written beside it."""
+"""One trial: train a configuration into an ordinary run directory and write the outcome there."""
 
-import gc
 import json
 import statistics
 import time
@@ -11,30 +10,36 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from genre_tagger.config import Config
 from genre_tagger.errors import UserError
-from genre_tagger.files import storage_errors
+from genre_tagger.evaluation.model_cost import count_flops, count_parameters, inference_graph, inference_ms
+from genre_tagger.files import storage_errors, working_in, write_text
 from genre_tagger.models.tagger import build_tagger
-from genre_tagger.run import create_run, write_text
+from genre_tagger.runs.creation import create_run
+from genre_tagger.runs.directory import RunDirectory
+from genre_tagger.runs.run_data import OpenedData, check_window
 from genre_tagger.training.callbacks import BudgetError, DivergedError, best_epoch
+from genre_tagger.training.failures import TrainingFailed, counting_kills, memory_faults
 from genre_tagger.training.fit import device_names
-from genre_tagger.training.transfer import check_start
-from genre_tagger.tuning.directory import working_in
-from genre_tagger.tuning.size import count_flops, count_parameters, inference_graph, inference_ms
+from genre_tagger.training.start import Start
+from genre_tagger.training.train import train_only
+from genre_tagger.training.transfer import check_start, record_of
 from genre_tagger.tuning.space import config_with
-from genre_tagger.workflow import OpenedData, check_window, train_run
 
-OUTCOME_NAME, KILLS_NAME = "trial.json", "kills.json"
-OBJECTIVES = {"val_auc": "val_roc_auc", "val_pr_auc": "val_pr_auc"}  # the column of a run's history
+OUTCOME_NAME = "trial.json"
+OBJECTIVES = {"val_auc": "val_roc_auc", "val_pr_auc": "val_pr_auc"}  # their columns in the history of a run
 COMPLETED, FAILED = "completed", "failed"
-MOST_KILLS = 3  # of the process in one trial without an epoch between them; the kernel kills what takes all memory
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a model may have at most; None is no limit."""
+class ModelLimits:
+    """Limits of the size of a model; None means no limit.
+
+    Attributes:
+        parameters: number of trainable parameters.
+        flops: floating-point operations per window.
+    """
 
     parameters: int | None = None
     flops: int | None = None
@@ -42,19 +47,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial.
+    """The outcome of a trial.
 
     Attributes:
-        trial: its name.
-        values: what was searched, by the names of the space.
-        status: completed or failed.
-        reason: why it failed.
-        epochs: of its configuration.
-        parameters: that are trained.
-        flops: floating-point operations of one window.
-        inference_ms: milliseconds of one window in a batch of 16.
-        scores: by objective, the exact figure of the epoch whose weights are kept, averaged over the executions.
-        seconds: it took since it was last taken up.
+        trial: name of the trial.
+        values: searched values, by the names of the space.
+        status: COMPLETED or FAILED.
+        reason: why the trial failed.
+        epochs: limit of epochs in its configuration.
+        parameters: number of trainable parameters.
+        flops: floating-point operations per window.
+        inference_ms: milliseconds per window in a batch of 16.
+        scores: for each objective, the exact score of the epoch whose weights are kept, averaged over the executions.
+        seconds: duration since the trial was last started or resumed.
     """
 
     trial: str
@@ -69,41 +74,42 @@ class Outcome:
     seconds: float = 0.0
 
 
-class Unfit(Exception):  # noqa: N818, says that a trial failed, not the search
-    """A trial fails without the search being at fault; the message is the reason."""
-
-
 @dataclass(frozen=True)
 class TrialRunner:
-    """Trains the trials of a search, by the functions that `train` uses, so that a figure is what `train` would give.
+    """Trains the trials of a search with the functions that `train` uses, so that both give the same scores.
 
     Attributes:
-        base: configuration that a trial's values are laid over.
-        open_data: gives what a configuration is trained on.
-        executions: runs of a trial, of seeds s, s + 1, ..., whose figures are averaged.
-        limits: of the model.
-        say: prints a line.
+        base: configuration of everything that is not searched.
+        open_data: returns the data that a configuration is trained on.
+        executions: number of runs per trial, with seeds s, s + 1, ..., whose scores are averaged.
+        limits: limits of the size of a model.
+        start: the run that every trial starts from; None for random weights.
     """
 
     base: Config
     open_data: Callable[[Config], OpenedData]
     executions: int
-    limits: Limits
-    say: Callable[[str], None]
+    limits: ModelLimits
+    start: Start | None = None
 
     def run(self, path: Path, values: dict[str, Any]) -> Outcome:
-        """Trains a trial, from wherever it was stopped, and returns what came of it; once ended, it only reads that.
+        """Train a trial, or resume it if it was interrupted. The outcome of an ended trial is only read.
 
-        No memory left, a loss that is no number, a model over the limits and values that do not go together are an
-        outcome. Everything else is raised.
+        A trial fails if memory runs out, its process is killed repeatedly, a loss or score is not finite, the first
+        epoch takes longer than `training.minutes`, the model exceeds a limit, every clip is shorter than the window, or
+        its values are not valid in combination. Any other error is raised.
 
         Args:
-            path: of its run directory; further executions lie beside it, with a number behind the name.
-            values: by the names of a space.
+            path: run directory of the trial. The directories of further executions are next to it and have its
+                name with a number appended.
+            values: searched values, by the names of the space.
+
+        Returns:
+            The outcome, which is also written into `path`.
 
         Raises:
-            UserError: a fault that any trial would meet, such as a full disk; another process still works on the trial;
-                or it has ended, with other values.
+            UserError: an error that would affect any trial, such as a full disk; another process runs the trial; or
+                the trial has ended with other values.
         """
         with working_in(path):
             return self._read(path, values) if (path / OUTCOME_NAME).exists() else self._run(path, values)
@@ -112,8 +118,8 @@ class TrialRunner:
         outcome = read_outcome(path)
         if outcome.values != values:
             raise UserError(
-                f"{path / OUTCOME_NAME}: is of a trial of other values ({outcome.values}, expected {values}); search "
-                "into another --run"
+                f"{path / OUTCOME_NAME}: found a trial of {outcome.values}, expected {values}; search into another "
+                "directory"
             )
         return outcome
 
@@ -123,21 +129,22 @@ class TrialRunner:
         try:
             with counting_kills(path):
                 self._train(path, facts)
-        except Unfit as failure:
+        except TrainingFailed as failure:
             facts.update(status=FAILED, reason=str(failure))
         outcome = Outcome(**facts, seconds=time.monotonic() - start)
         write_outcome(path, outcome)
         return outcome
 
     def _train(self, path: Path, facts: dict[str, Any]) -> None:
-        """Fills the facts in as they become known."""
+        """Train the runs of a trial, and add the attributes of its outcome to `facts` as they become known."""
         with _refusals():
             config = config_with(self.base, facts["values"])
         facts["epochs"] = config.training.epochs
         opened = self.open_data(config)
         with _refusals():
             check_window(opened.dataset, config)
-        create_run(path, config, opened.record, opened.dataset.tags, device_names())
+        record = opened.record.model_copy(update={"start": record_of(self.start, RunDirectory(path))})
+        create_run(path, config, record, opened.dataset.tags, device_names())
         with memory_faults():
             self._measure(config, len(opened.dataset.tags), facts)
             histories = []
@@ -148,93 +155,72 @@ class TrialRunner:
         facts["scores"] = _scores(histories)
 
     def _measure(self, config: Config, num_tags: int, facts: dict[str, Any]) -> None:
-        keras.backend.clear_session()  # of the trial before
-        gc.collect()
+        keras.backend.clear_session()  # frees the model of the previous trial
         keras.config.set_dtype_policy(config.training.precision)
         with _refusals():
             model = build_tagger(config, num_tags)
-            check_start(model, config)
+            check_start(model, config, self.start)
         graph = inference_graph(model)
         facts.update(parameters=count_parameters(model), flops=count_flops(graph))
         for name, limit in asdict(self.limits).items():
             if limit is not None and facts[name] > limit:
-                raise Unfit(f"the model has {facts[name]:,} {name}, more than --max-{name} {limit:,}")
+                raise TrainingFailed(f"the model has {facts[name]:,} {name}, more than the limit of {limit:,}")
         facts["inference_ms"] = inference_ms(graph)
 
     def _history(self, place: Path, config: Config, opened: OpenedData) -> list[dict[str, Any]]:
         try:
-            return train_run(place, config, opened, self.say)[1]
+            return train_only(place, config, opened, self.start)[1]
         except (BudgetError, DivergedError) as error:
-            raise Unfit(str(error)) from error
+            raise TrainingFailed(str(error)) from error
 
 
 def read_outcome(path: Path) -> Outcome:
-    """What became of the trial in a directory.
+    """Read the outcome of a trial.
+
+    Args:
+        path: run directory of the trial.
 
     Raises:
-        UserError: its file is damaged.
+        UserError: the file is missing or damaged.
     """
     file = path / OUTCOME_NAME
     try:
         return Outcome(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); remove it, and the same command makes it again") from None
+        raise UserError(
+            f"{file}: cannot be read ({error}); remove it and rerun the command to write it again"
+        ) from error
 
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
-    """Writes what became of a trial into its directory, made where it is missing."""
+    """Write the outcome of a trial into its run directory, which is created if it is missing."""
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         write_text(path / OUTCOME_NAME, json.dumps(asdict(outcome), indent=2))
 
 
 def read_outcomes(trials: Path) -> list[Outcome]:
-    """What became of the ended trials below a directory, in their order; raises UserError for a damaged one."""
+    """Read the outcomes of all ended trials, sorted by name.
+
+    Args:
+        trials: folder of the trials.
+
+    Raises:
+        UserError: a file is damaged.
+    """
     return [read_outcome(file.parent) for file in sorted(trials.glob(f"*/{OUTCOME_NAME}"))]
 
 
 def _scores(histories: list[list[dict[str, Any]]]) -> dict[str, float]:
-    """The figures of the epochs whose weights are kept, averaged over the executions."""
+    """Return the scores of the epochs whose weights are kept, averaged over the executions."""
     kept = [history[best_epoch(history) - 1] for history in histories]
     return {name: statistics.fmean(row[column] for row in kept) for name, column in OBJECTIVES.items()}
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Values that do not go together are the trial's fault."""
+    """Turn a UserError about the values of a trial into a failure of that trial."""
     try:
         yield
     except UserError as error:
-        raise Unfit(str(error)) from error
-
-
-@contextmanager
-def memory_faults() -> Iterator[None]:
-    """Raises Unfit for a model too large for the memory; TensorFlow says so by several errors, known by the message."""
-    try:
-        yield
-    except Exception as error:
-        is_memory = isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
-        if isinstance(error, UserError) or not (is_memory or "out of memory" in str(error).lower()):
-            raise
-        raise Unfit(f"out of memory: {' '.join(str(error).split())[:200]}") from error
-
-
-@contextmanager
-def counting_kills(path: Path) -> Iterator[None]:
-    """Raises Unfit for a run, or trial, that the process was killed in again and again without an epoch in between.
-
-    The kernel kills a process that takes all memory, and no exception tells of it.
-    """
-    file = path / KILLS_NAME
-    progress = sum(history.stat().st_size for history in path.parent.glob(f"{path.name}*/history.csv"))
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    kills = before["kills"] if before.get("progress") == progress else 0
-    if kills >= MOST_KILLS:
-        raise Unfit(f"the process was killed {kills} times in this trial without an epoch in between; out of memory?")
-    with storage_errors(path):
-        write_text(file, json.dumps({"progress": progress, "kills": kills + 1}))
-    try:
-        yield
-    finally:  # never reached by a kill
-        file.unlink(missing_ok=True)
+        raise TrainingFailed(str(error)) from error

@@ -1,5 +1,6 @@
-"""The KerasTuner tuner of a tagger: it runs a trial as `train` runs a configuration."""
+"""KerasTuner's tuner for taggers. A trial is trained in the same way as by `train`."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,26 +17,27 @@ from genre_tagger.tuning.oracle import SearchOracle
 from genre_tagger.tuning.space import Space
 from genre_tagger.tuning.trial import FAILED, Outcome, TrialRunner
 
-keras_tuner_config.DEBUG = False  # it prints a traceback for each failed trial; the table has the reasons
+keras_tuner_config.DEBUG = False  # it would print a traceback for each failed trial; the table has the reasons
 
-IDLE_SECONDS = 0.5  # between questions to a chief that has no trial at the moment
+_logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.5  # between requests to a chief that has no trial at the moment
 
 
 class TaggerTuner(keras_tuner.Tuner):
-    """Searches a space by an oracle; each trial is a run directory below `trials`.
+    """Tuner that searches a space with an oracle. Each trial is a run directory below `trials`.
 
-    Hyperband's trials get the epochs that it grants them, each from its first epoch: its own way, to go on from a
-    shorter trial's weights, would leave figures that no configuration gives again, and a schedule of the learning rate
-    that ended early would have been spent.
+    Hyperband decides the number of epochs of its trials. Every trial is trained from its first epoch. KerasTuner
+    instead continues from the weights of a shorter trial. Then no configuration could reproduce the score, and a
+    learning-rate schedule that ended with the shorter trial would stay at its last value.
 
     Args:
-        oracle: says what to try.
-        space: what its values mean.
-        runner: trains.
-        directory: of the search.
+        oracle: chooses the values of the trials.
+        space: the search space, which translates these values.
+        runner: trains the trials.
+        directory: directory of the search.
         on_trial: called with each outcome.
-        say: prints a line.
-        cluster: of which this process is a worker; None where it searches alone.
+        cluster: set if this process is one of several workers.
     """
 
     def __init__(
@@ -45,21 +47,24 @@ class TaggerTuner(keras_tuner.Tuner):
         runner: TrialRunner,
         directory: Path,
         on_trial: Callable[[Outcome], None],
-        say: Callable[[str], None],
         cluster: Cluster | None = None,
     ):
         super().__init__(oracle, directory=str(directory), project_name=oracle.file.parent.name)
         self._space, self._runner, self._trials = space, runner, directory / "trials"
-        self._on_trial, self._say, self._cluster = on_trial, say, cluster
+        self._on_trial, self._cluster = on_trial, cluster
 
     def run_trial(self, trial: Trial) -> dict[str, float]:
-        """Runs a trial and returns its scores by objective.
+        """Run a trial and return its scores by objective.
+
+        Args:
+            trial: trial of KerasTuner, with the values that the oracle chose.
 
         Raises:
-            FailedTrialError: it failed by itself; KerasTuner records that and goes on.
+            FailedTrialError: the trial failed. KerasTuner records that and continues with the next one.
         """
         values = self._values(trial)
-        self._say(f"trial {trial.trial_id}: {', '.join(f'{name}={values[name]}' for name in self._space.searched)}")
+        searched = ", ".join(f"{name}={values[name]}" for name in self._space.searched)
+        _logger.info("trial %s: %s", trial.trial_id, searched)
         with signs_of_life(lambda: self.oracle.get_trial(trial.trial_id), self._cluster):
             outcome = self._runner.run(self._trials / trial.trial_id, values)
         self._on_trial(outcome)
@@ -68,23 +73,28 @@ class TaggerTuner(keras_tuner.Tuner):
         return outcome.scores
 
     def search(self) -> None:
-        """Runs trials until the oracle has no more; what ends it early is raised as it was."""
+        """Run trials until the oracle has no more. An error that ends the search early is raised unchanged."""
         try:
             super().search()
         except (FatalError, grpc.RpcError) as error:
             cause = error.__cause__ or error
-            raise (chief_fault(self._cluster, cause) if isinstance(cause, grpc.RpcError) else cause) from None
+            if self._cluster is not None and isinstance(cause, grpc.RpcError):
+                raise chief_fault(self._cluster, cause) from error
+            raise cause from error
 
     def pre_create_trial(self) -> None:
-        """Keeps a worker from asking without a pause."""
+        """Pause before a worker asks for a trial, so that it does not send requests continuously."""
         if self._cluster:
             time.sleep(IDLE_SECONDS)
 
     def save(self) -> None:
-        """Nothing: the oracle saves itself, and the tuner has no state."""
+        """Do nothing: the oracle saves itself, and the tuner has no state."""
 
     def _run_and_update_trial(self, trial: Trial) -> None:
-        """Ends the search with any error but a failed trial's, which stays open; KerasTuner by itself would go on."""
+        """Run a trial. Any error other than a failed trial ends the search, whereas KerasTuner would continue.
+
+        After such an error, the trial stays unfinished, so that it can be resumed.
+        """
         try:
             super()._run_and_update_trial(trial)
         except FailedTrialError:

@@ -1,1 +1,1 @@
-"""A second collection of music made on the spot, by synthesis alone, to compare presets on more than the demo."""
+"""A second collection, with synthesised music only, to compare presets on more than the demo."""

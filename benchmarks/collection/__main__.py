@@ -1,10 +1,11 @@
-"""Makes a collection of synthesised music on the spot: FLAC files and a table of tags that are true by construction.
+"""Make a collection of synthesised music: FLAC files and a table of tags that are true by construction.
 
     python -m benchmarks.collection MUSIC
     genre-tagger compare folder --root MUSIC --presets small,no_dropout
 
-No sound bank and no MIDI: strings, bells, filtered waves, formants and noise are computed, so that it has nothing in
-common with the package's demo but that it is seeded. More songs extend a collection of the same seed.
+The script uses no sound bank and no MIDI. It computes strings, bells, filtered waves, formants and noise. It shares
+nothing with the package's demo, except that both are seeded. With the same seed, a larger number of songs extends a
+collection.
 """
 
 import argparse
@@ -13,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.collection.composing import SECTIONS_A_SONG
+from benchmarks.collection.composing import SECTIONS_PER_SONG
 from benchmarks.collection.rendering import write_song, write_table
 from benchmarks.collection.song import TAGS
 
-FEWEST_SONGS = 5  # of which one each is for validation and for the test
+FEWEST_SONGS = 5  # with these, the validation and test splits have one song each
 
 
 def main() -> None:
@@ -25,7 +26,9 @@ def main() -> None:
         "python -m benchmarks.collection", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--songs", type=int, default=300, help=f"{SECTIONS_A_SONG} clips each; 300 by default")
+    parser.add_argument(
+        "--songs", type=int, default=300, help=f"number of songs, with {SECTIONS_PER_SONG} clips each; 300 by default"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.songs < FEWEST_SONGS:

@@ -1,4 +1,4 @@
-"""Composes a song from a seed and a number."""
+"""Compose a song from a seed and a number."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from benchmarks.collection.parts import PARTS
 from benchmarks.collection.song import SCALES, SECTION_SECONDS, Drumming, Layer, Room, Section, Song
 from benchmarks.collection.voices import Shade, draw_shade
 
-SECTIONS_A_SONG = 3
+SECTIONS_PER_SONG = 3
 SPLIT_CYCLE = ("train", "train", "valid", "train", "test", "train", "train", "train", "test", "train")
 
 C3_HZ = 130.81
-KEYS = (0, -3, -5, -8, -10)  # C, A, G, E and D as semitones from C3: the usual keys of bands
+KEYS = (0, -3, -5, -8, -10)  # semitones from C3 to C, A, G, E and D, which are usual keys of bands
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (0, 0, 3, 3), (0, 0, 0, 0))
 TEMPOS_BPM = ((55.0, 76.0), (94.0, 122.0), (142.0, 178.0))
 ROOMS = {"dry": ((0.1, 0.1), (0, 0)), "small": ((0.2, 0.5), (0.1, 0.25)), "reverb": ((1.5, 4.0), (0.45, 0.7))}
@@ -27,18 +27,18 @@ PARTS_OF_VOICE = {
     "pad": ("melody", "chords", "drone"),
 }
 BAND_SIZE = 4
-PLAYER_ODDS = (0.6, 0.3, 0.1)  # of one, two or three of them in a section
+PLAYER_ODDS = (0.6, 0.3, 0.1)  # probabilities of one, two or three players in a section
 BASS_ODDS, DRUM_ODDS, DISTORTED_ODDS, TREMOLO_ODDS, MUFFLED_ODDS, VINYL_ODDS = 0.5, 0.65, 0.25, 0.25, 0.25, 0.3
 GAINS_DB, DRUM_GAINS_DB = (-6.0, 0.0), (-3.0, 5.0)
 
 
 def split_of(number: int) -> str:
-    """The split of a song, which its number decides: 7, 1 and 2 of ten."""
+    """Return the split of a song by its number. Of ten songs, 7 are for training, 1 for validation, 2 for test."""
     return SPLIT_CYCLE[number % len(SPLIT_CYCLE)]
 
 
 def compose(seed: int, number: int) -> Song:
-    """Composes song `number` of a seed; the same two always give the same song."""
+    """Compose song `number` of a seed. The same seed and number always give the same song."""
     rng = np.random.default_rng((seed, number))
     tempo_bpm = rng.uniform(*TEMPOS_BPM[rng.integers(len(TEMPOS_BPM))])
     band = {str(name): draw_shade(rng) for name in rng.choice(list(PARTS_OF_VOICE), BAND_SIZE, replace=False)}
@@ -53,8 +53,8 @@ def compose(seed: int, number: int) -> Song:
         hiss_db=rng.uniform(-60, -32),
         hiss_colour=rng.uniform(0, 0.98),
         crackle_db=_perhaps(rng, VINYL_ODDS, -2, 12),
-        clicks_a_second=rng.uniform(4, 25),
-        sections=tuple(_draw_section(rng, tempo_bpm, band, bass) for _ in range(SECTIONS_A_SONG)),
+        clicks_per_second=rng.uniform(4, 25),
+        sections=tuple(_draw_section(rng, tempo_bpm, band, bass) for _ in range(SECTIONS_PER_SONG)),
     )
 
 

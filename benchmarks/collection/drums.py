@@ -1,4 +1,4 @@
-"""Drums of noise and falling tones, and the patterns that they play."""
+"""Drums made of noise and falling tones, and their patterns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from scipy.signal import butter, sosfilt
 
 from benchmarks.collection.sound import SAMPLE_RATE, times
 
-# Sixteen steps a bar; x is a stroke, o a soft one.
+# A bar has sixteen steps. x is a stroke, o a soft stroke.
 BEATS = {
     "four on the floor": (
         {"kick": "x...x...x...x...", "snare": "....x.......x...", "hat": "..x...x...x...x."},
@@ -34,11 +34,11 @@ class Kit:
     """A song's drums.
 
     Attributes:
-        kick_hz: where the kick's tone comes to rest.
-        snare_hz: of its tone.
-        hat_hz: above which its noise lies.
-        hold: 0 to 1, short to long.
-        levels: of kick, snare and hat.
+        kick_hz: final pitch of the kick's falling tone.
+        snare_hz: pitch of the snare's tone.
+        hat_hz: lower limit of the hat's noise.
+        hold: length of the strokes, from 0 (short) to 1 (long).
+        levels: levels of kick, snare and hat.
     """
 
     kick_hz: float
@@ -48,7 +48,7 @@ class Kit:
     levels: tuple[float, float, float]
 
     def sounds(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """One stroke of each drum: [samples]."""
+        """Return one stroke of each drum, [samples]."""
         drums = {"kick": self._kick(), "snare": self._snare(rng), "hat": self._hat(rng)}
         return {name: level * drum for level, (name, drum) in zip(self.levels, drums.items(), strict=True)}
 
@@ -69,13 +69,13 @@ class Kit:
 
 
 def draw_kit(rng: np.random.Generator) -> Kit:
-    """Draws a kit."""
+    """Draw a random kit."""
     levels = tuple(rng.uniform((0.5, 0.3, 0.1), (1, 0.9, 0.6)))
     return Kit(*rng.uniform((42, 160, 3500, 0), (70, 260, 6000, 1)), levels)
 
 
 def strokes(pattern: dict[str, str], bars: int) -> Iterator[tuple[int, str, float]]:
-    """Step, drum and strength of each stroke of a pattern."""
+    """Yield the step, drum and strength of each stroke of a pattern."""
     for drum, steps in pattern.items():
         for step, mark in enumerate(steps * bars):
             if mark in STROKES:

@@ -1,4 +1,4 @@
-"""Turns a song's sections into sound, and songs into a folder of FLAC files with a table."""
+"""Render a song's sections to audio, and write songs to a folder of FLAC files with a table."""
 
 import csv
 import io
@@ -23,34 +23,36 @@ TABLE_NAME = "tags.csv"
 SECTION_SAMPLES = round(SECTION_SECONDS * SAMPLE_RATE)
 PEAK = 0.97
 
-# Prepared data knows files by size and time of change: a clip made again is the same clip.
+# Prepared data identifies files by size and modification time. With a fixed time, a clip that is written again counts
+# as unchanged.
 CHANGED_AT = 946_684_800  # 2000-01-01 in UTC, in seconds
 
 Row = tuple[str | int, ...]
 
 
 def write_song(directory: Path, seed: int, number: int) -> list[Row]:
-    """Writes a song's clips into `directory` and returns their rows of the table; seed and number decide all.
+    """Write a song's clips into `directory` and return their table rows.
 
-    Clips are `audio/song-0007-clip-2.flac`: mono, 16 bit, SAMPLE_RATE hertz, SECTION_SECONDS long.
+    Clips and rows depend only on the seed and the number. A clip is a file like `audio/song-0007-clip-2.flac`: mono,
+    16 bit, SAMPLE_RATE hertz, SECTION_SECONDS long.
     """
     (directory / AUDIO_FOLDER).mkdir(parents=True, exist_ok=True)
     song, group, rows = compose(seed, number), f"song-{number:04d}", []
     for index, section in enumerate(song.sections):
-        path, held = f"{AUDIO_FOLDER}/{group}-clip-{index}.flac", song.tags(section)
+        path, tags = f"{AUDIO_FOLDER}/{group}-clip-{index}.flac", song.tags(section)
         _write_clip(directory / path, render(song, section, np.random.default_rng((seed, number, index))))
-        rows.append((path, group, split_of(number), *(int(tag in held) for tag in TAGS)))
+        rows.append((path, group, split_of(number), *(int(tag in tags) for tag in TAGS)))
     return rows
 
 
 def write_table(directory: Path, rows: Iterable[Row]) -> None:
-    """Writes the table: `path`, `group` (the song), `split` and a column of 0 and 1 for each of TAGS."""
+    """Write the table with columns `path`, `group` (the song), `split` and one column of 0 and 1 per tag."""
     with replacing(directory / TABLE_NAME) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("path", "group", "split", *TAGS), *rows])
 
 
 def render(song: Song, section: Section, rng: np.random.Generator) -> np.ndarray:
-    """One clip: float64 [samples] at SAMPLE_RATE, within full scale."""
+    """Render one clip: float64 [samples] at SAMPLE_RATE, within full scale."""
     start = round(section.start_seconds * SAMPLE_RATE)
     mix = np.zeros(start + SECTION_SAMPLES)
     for layer in section.layers:
@@ -61,7 +63,7 @@ def render(song: Song, section: Section, rng: np.random.Generator) -> np.ndarray
 
 
 def _play(song: Song, layer: Layer, samples: int, rng: np.random.Generator) -> np.ndarray:
-    @cache  # loops repeat their notes
+    @cache  # notes repeat in loops
     def sound(degree: int, steps: int) -> np.ndarray:
         hz, seconds = song.hz(degree, layer.octave), steps * song.step_seconds
         return VOICES[layer.voice](hz, seconds, layer.shade, rng)
@@ -98,7 +100,7 @@ def _treated(mix: np.ndarray, song: Song, section: Section, rng: np.random.Gener
         mix = effects.muffle(mix, section.cutoff_hz)
     mix = effects.hiss(mix, song.hiss_db, song.hiss_colour, rng)
     if song.crackle_db is not None:
-        mix = effects.crackle(mix, song.crackle_db, song.clicks_a_second, rng)
+        mix = effects.crackle(mix, song.crackle_db, song.clicks_per_second, rng)
     return mix
 
 
@@ -107,7 +109,7 @@ def _levelled(line: np.ndarray) -> np.ndarray:
 
 
 def _mastered(samples: np.ndarray, level_db: float) -> np.ndarray:
-    """At a level, or softer where the peaks would not fit."""
+    """Scale to a level in dB, or to a lower one if the peaks would exceed full scale."""
     return samples * min(amplitude(level_db) / rms(samples), PEAK / np.abs(samples).max())
 
 

@@ -1,4 +1,4 @@
-"""A song and its sections, as composed and before a sound of it, and the tags that are true of each section."""
+"""A composed song and its sections before they are rendered, and the tags of each section."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ SECTION_SECONDS = 8.0
 
 # The mode without thirds is neither major nor minor.
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "open": (0, 2, 5, 7, 10)}
-THIRD = 2  # steps above the tonic
+THIRD = 2  # scale steps above the tonic
 SLOW_BELOW_BPM, FAST_ABOVE_BPM = 85.0, 135.0
 
 TAGS = (
@@ -24,7 +24,13 @@ TAGS = (
 
 @dataclass(frozen=True)
 class Room:
-    """Reverberation: its kind (dry, small or reverb), seconds until it is 60 dB down, its share of the mix, 0 to 1."""
+    """The reverberation of a song.
+
+    Attributes:
+        kind: dry, small or reverb.
+        decay_seconds: time in which it falls by 60 dB.
+        wet: its share of the mix, 0 to 1.
+    """
 
     kind: str
     decay_seconds: float
@@ -33,7 +39,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Layer:
-    """One player's notes in a section, and the level in dB."""
+    """One player's notes in a section, and their level in dB."""
 
     voice: str
     part: str
@@ -45,7 +51,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Drumming:
-    """The drums of a section: the name of the beat, a bar of it and the level in dB."""
+    """The drums of a section: the name of the beat, one bar of its pattern and the level in dB."""
 
     beat: str
     pattern: dict[str, str]
@@ -54,16 +60,16 @@ class Drumming:
 
 @dataclass(frozen=True)
 class Section:
-    """What is heard in one clip; what is None is not there.
+    """The content of one clip. An attribute that is None is not used in it.
 
     Attributes:
         layers: the players.
         drumming: the drums.
-        start_seconds: where in the section's music the clip begins: off the bar line.
-        drive_db: of the distortion.
-        tremolo_hz: swings a second.
-        cutoff_hz: above which all is taken away.
-        level_db: RMS level of the clip, dB below full scale.
+        start_seconds: position in the music at which the clip starts, usually not at a bar line.
+        drive_db: drive of the distortion.
+        tremolo_hz: rate of the tremolo.
+        cutoff_hz: frequency above which sound is removed.
+        level_db: RMS level of the clip, in dB relative to full scale.
     """
 
     layers: tuple[Layer, ...]
@@ -77,17 +83,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Song:
-    """What all sections share, and the sections.
+    """The properties that all sections share, and the sections.
 
     Attributes:
-        tempo_bpm: beats a minute; four sixteenths a beat.
+        tempo_bpm: beats per minute; a beat has four sixteenths.
         mode: key of SCALES.
-        tonic_hz: of the scale, from D2 to C3 and a little out of tune.
+        tonic_hz: pitch of the scale's tonic, from D2 to C3 and slightly out of tune.
         kit: the drums.
         room: the reverberation.
         high_db: tilt of the equaliser.
-        hiss_db, hiss_colour: level against the mix and colour of the noise behind it.
-        crackle_db, clicks_a_second: of the vinyl, or None without.
+        hiss_db, hiss_colour: level relative to the mix, and colour, of the background noise.
+        crackle_db, clicks_per_second: level and rate of the vinyl clicks. The level is None if there are no clicks.
+        sections: the sections, one per clip.
     """
 
     tempo_bpm: float
@@ -99,39 +106,39 @@ class Song:
     hiss_db: float
     hiss_colour: float
     crackle_db: float | None
-    clicks_a_second: float
+    clicks_per_second: float
     sections: tuple[Section, ...]
 
     @property
     def step_seconds(self) -> float:
-        """Length of a sixteenth."""
+        """Length of a sixteenth, in seconds."""
         return 15 / self.tempo_bpm
 
     def hz(self, degree: int, octave: int) -> float:
-        """Pitch of a degree of the scale."""
+        """Return the pitch of a degree of the scale."""
         scale = SCALES[self.mode]
         octaves, degree = divmod(degree, len(scale))
         return self.tonic_hz * 2 ** (octave + octaves + scale[degree] / 12)
 
     def tags(self, section: Section) -> set[str]:
-        """The members of TAGS that hold for a section; pace and mode only where they can be heard."""
-        held = {self.room.kind, *(layer.voice for layer in section.layers), *(layer.part for layer in section.layers)}
-        held |= {"drums", section.drumming.beat} if section.drumming else set()
-        held |= self._pace() if section.drumming or any(layer.part != "drone" for layer in section.layers) else set()
-        held |= {self.mode} if self._third_is_heard(section) else set()
+        """Return the tags of a section. Tags of pace and mode are included only if they are audible."""
+        tags = {self.room.kind, *(layer.voice for layer in section.layers), *(layer.part for layer in section.layers)}
+        tags |= {"drums", section.drumming.beat} if section.drumming else set()
+        tags |= self._pace() if section.drumming or any(layer.part != "drone" for layer in section.layers) else set()
+        tags |= {self.mode} if self._third_is_played(section) else set()
         effects = {
             "distorted": section.drive_db,
             "tremolo": section.tremolo_hz,
             "muffled": section.cutoff_hz,
             "vinyl": self.crackle_db,
         }
-        held |= {tag for tag, amount in effects.items() if amount is not None}
-        return held & set(TAGS)
+        tags |= {tag for tag, amount in effects.items() if amount is not None}
+        return tags & set(TAGS)
 
     def _pace(self) -> set[str]:
         return {"slow"} if self.tempo_bpm < SLOW_BELOW_BPM else {"fast"} if self.tempo_bpm > FAST_ABOVE_BPM else set()
 
-    def _third_is_heard(self, section: Section) -> bool:
+    def _third_is_played(self, section: Section) -> bool:
         first, last = (section.start_seconds + at for at in (0, SECTION_SECONDS))
         return any(
             note.degree % len(SCALES[self.mode]) == THIRD and first <= note.step * self.step_seconds < last

@@ -1,4 +1,4 @@
-"""The pitched instruments, each a function of pitch, length and the shade that its song gave it."""
+"""The pitched instruments, as functions of pitch, length and the shade that is drawn for the song."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ BELL_RATIOS = (1.41, 2.0, 2.76, 3.5)
 
 @dataclass(frozen=True)
 class Shade:
-    """What makes a song's instrument differ from the next song's.
+    """Parameters that make an instrument sound different from song to song.
 
     Attributes:
         bright: 0 to 1, dark to bright.
-        detune_cents: how far apart oscillators stand.
+        detune_cents: pitch difference of the oscillators.
         hold: 0 to 1, short to long notes.
-        pick: 0 to 1, chooses among kinds: vowels, ratios, drawbars.
+        pick: 0 to 1, selects one of several vowels, ratios or drawbar settings.
     """
 
     bright: float
@@ -38,16 +38,16 @@ class Shade:
 
 
 def draw_shade(rng: np.random.Generator) -> Shade:
-    """Draws a shade."""
+    """Draw a random shade."""
     return Shade(*rng.uniform((0.3, 3, 0, 0), (1, 15, 1, 1)))
 
 
 def pluck(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """A string: noise in a loop that loses its treble (Karplus and Strong 1983)."""
+    """Return a plucked string: noise in a loop that loses its treble (Karplus and Strong 1983)."""
     time, delay = times(seconds), int(SAMPLE_RATE / hz)
     burst = np.zeros(len(time) + delay)
     burst[:delay] = lfilter([0.1 + 0.9 * shade.bright], [1, 0.9 * shade.bright - 0.9], rng.uniform(-1, 1, delay))
-    kept = 10 ** (-3 / (hz * (0.8 + 2.2 * shade.hold)))  # -60 dB after that many seconds
+    kept = 10 ** (-3 / (hz * (0.8 + 2.2 * shade.hold)))  # -60 dB after 0.8 to 3 seconds
     loop = np.zeros(delay + 2)
     loop[0], loop[delay:] = 1, -kept / 2
     string = lfilter([1], loop, burst)
@@ -57,7 +57,7 @@ def pluck(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> 
 
 
 def bell(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """Frequency modulation by an inharmonic partner that dies away first (Chowning 1973)."""
+    """Return a bell: frequency modulation by an inharmonic modulator that decays first (Chowning 1973)."""
     time = times(seconds)
     ratio = BELL_RATIOS[int(shade.pick * len(BELL_RATIOS))]
     index = (1 + 4 * shade.bright) * np.exp(-time / 0.4)
@@ -66,18 +66,18 @@ def bell(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> n
 
 
 def saw(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """Two saw waves apart in pitch behind a filter that opens or closes."""
+    """Return two detuned saw waves through a filter that opens or closes."""
     return _swept(1 / partials(hz), hz, seconds, shade, rng)
 
 
 def square(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """Two square waves, odd partials only, behind the same filter."""
+    """Return two detuned square waves, with odd partials only, through the same filter."""
     numbers = partials(hz)
     return _swept((numbers % 2) / numbers, hz, seconds, shade, rng)
 
 
 def organ(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """Sine drawbars that start and stop at once."""
+    """Return an organ tone: sine drawbars with a very short attack and release."""
     time, drawn = times(seconds), np.zeros(max(DRAWBARS))
     wanted = np.random.default_rng(int(shade.pick * 1e6)).uniform(0.1, 1, len(DRAWBARS))
     drawn[np.array(DRAWBARS) - 1] = wanted * np.linspace(1, 0.2 + 0.8 * shade.bright, len(DRAWBARS))
@@ -85,7 +85,7 @@ def organ(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> 
 
 
 def flute(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """Few partials, breath around the pitch, vibrato."""
+    """Return a flute tone: few partials, breath noise around the pitch, vibrato."""
     time = times(seconds)
     tone = oscillate(np.array([1, 0.15 + 0.3 * shade.bright, 0.1, 0.04]), vibrato(hz, time, 5, 18), time)
     near = 2 * 0.97 * np.cos(2 * np.pi * hz / SAMPLE_RATE)
@@ -94,7 +94,7 @@ def flute(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> 
 
 
 def voice(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """Pulses through the formants of one vowel that turns into another."""
+    """Return a voice: pulses through the formants of one vowel that changes into another."""
     time, names = times(seconds), list(FORMANTS_HZ)
     pitch = vibrato(hz, time, 5.5, 35)
     first = int(shade.pick * len(names))
@@ -105,7 +105,7 @@ def voice(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> 
 
 
 def pad(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """Three dull saw waves apart in pitch that swell."""
+    """Return three detuned, dull saw waves that fade in slowly."""
     time, numbers = times(seconds), partials(hz)
     spectrum = _lowpassed(1 / numbers, numbers * hz, 400 + 500 * shade.bright)
     apart = 2 ** (np.array([-1, 0, 1]) * shade.detune_cents / 1200)
@@ -114,7 +114,7 @@ def pad(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np
 
 
 def bass(hz: float, seconds: float, shade: Shade, rng: np.random.Generator) -> np.ndarray:
-    """A dull, short tone below all others."""
+    """Return a dull, short tone below all other voices."""
     time, numbers = times(seconds), partials(hz)
     spectrum = _lowpassed(1 / numbers, numbers * hz, 150 + 500 * shade.bright)
     return oscillate(spectrum, hz, time) * np.exp(-time / (0.3 + shade.hold)) * fades(time, 0.01, 0.03)
@@ -143,13 +143,14 @@ def _lowpassed(spectrum: np.ndarray, partial_hz: np.ndarray, cutoff_hz: float) -
 def _formants(hz: float, vowel: str, bright: float) -> np.ndarray:
     numbers = partials(hz)
     away = (numbers[:, None] * hz - np.array(FORMANTS_HZ[vowel])) / FORMANT_WIDTH_HZ
-    heard = (np.array([1, 0.7, 0.3 + 0.3 * bright]) / (1 + away**2)).sum(axis=1)
-    return (heard + 0.01) / np.sqrt(numbers)
+    amplitudes = (np.array([1, 0.7, 0.3 + 0.3 * bright]) / (1 + away**2)).sum(axis=1)
+    return (amplitudes + 0.01) / np.sqrt(numbers)
 
 
 Voice = Callable[[float, float, Shade, np.random.Generator], np.ndarray]
 
-# Each takes the pitch in Hz, the length in seconds, the shade and a source of noise; [samples], peak about 1.
+# Each voice takes the pitch in Hz, the length in seconds, the shade and a random generator. It returns [samples] with a
+# peak of about 1.
 VOICES: dict[str, Voice] = {
     "pluck": pluck,
     "bell": bell,

@@ -1,1 +1,1 @@
-"""Exact metrics with intervals, the logistic-regression floor, tables and plots."""
+"""Exact metrics with confidence intervals, the logistic-regression baseline, tables and plots."""

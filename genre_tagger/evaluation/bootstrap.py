@@ -1,7 +1,8 @@
-"""Bootstrap intervals over groups: the clips of one song are no independent evidence, so whole songs are redrawn.
+"""Bootstrap confidence intervals over groups.
 
-A replicate is a weight for each clip, the number of times that its group was drawn. Each tag's scores are sorted once;
-the areas of a block of replicates then follow from sums of weights along that order.
+Clips of the same song are not independent, so whole groups are drawn with replacement. A replicate is a weight for each
+clip: the number of times that its group was drawn. The scores of each tag are sorted once. ROC-AUC and PR-AUC of a
+block of replicates are then computed from sums of weights in that order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,16 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genre_tagger.data.clips import UNKNOWN
 from genre_tagger.evaluation.predictions import Predictions
+from genre_tagger.sources.clips import UNKNOWN
 
 AREAS = ("roc_auc", "pr_auc")
 COVERAGE = 0.95
-BLOCK_WEIGHTS = 2**18  # weights (clips x replicates) held at once, 2 MB: larger blocks fall out of the cache
+BLOCK_WEIGHTS = 2**18  # weights (clips x replicates) held at once, 2 MB: larger blocks do not fit into the CPU cache
 
 
 class Interval(NamedTuple):
-    """The central 95 % of the bootstrap replicates, NaN when none is defined."""
+    """The central 95 % of the bootstrap replicates; NaN if no replicate is defined."""
 
     low: float
     high: float
@@ -27,13 +28,14 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """One tag's known clips from the highest score down, cut where a sum of weights is needed.
+    """The clips whose label of one tag is known, ranked by descending score and split into segments.
 
     Attributes:
-        order: indices [ranked] into the clips.
-        positive: bool [ranked].
-        starts: indices [segments] into the ranking. Clips of equal score share a segment, as no threshold separates
-            them; neighbours that are all negative share one too, as only their sum counts.
+        order: int [ranked], indices into the clips.
+        positive: bool [ranked], whether the label is positive.
+        starts: int [segments], the first position of each segment in the ranking. Clips with the same score share a
+            segment, because no threshold separates them. Adjacent segments without positives are merged, because only
+            the sum of their weights matters.
     """
 
     order: np.ndarray
@@ -42,18 +44,37 @@ class Ranking:
 
 
 def interval(predictions: Predictions, *, replicates: int = 1000, seed: int = 0) -> dict[str, Interval]:
-    """95 % intervals of macro `roc_auc` and `pr_auc` over groups drawn with replacement.
+    """Return the 95 % intervals of macro `roc_auc` and `pr_auc` over groups drawn with replacement.
 
-    A tag that a replicate leaves without positives or without negatives is left out of that replicate's average. That
-    and clips drawn twice lift PR-AUC where groups are few, as no new music would, so the replicates are moved as a
-    whole to have the value itself for their mean; the interval is their central 95 %.
+    A tag without positives or without negatives in a replicate is left out of the average of that replicate. With few
+    groups, this and clips that are drawn more than once raise PR-AUC above what new music would give. All replicates
+    are therefore shifted so that their mean is the value measured on all clips.
+
+    Args:
+        predictions: labels, scores and groups of the clips.
+        replicates: number of bootstrap replicates.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The interval of each area, by the names in `AREAS`.
     """
     values, replicated = replicated_areas(predictions, replicates=replicates, seed=seed)
     return {area: central_around(*pair, least=0) for area, *pair in zip(AREAS, values, replicated, strict=True)}
 
 
 def tag_intervals(predictions: Predictions, *, replicates: int = 1000, seed: int = 0) -> dict[str, dict[str, Interval]]:
-    """The same of every tag on its own, by the same draws; NaN for a tag without positives or without negatives."""
+    """Return the intervals of each tag, with the same draws as `interval`.
+
+    They are NaN for a tag without positives or without negatives.
+
+    Args:
+        predictions: labels, scores and groups of the clips.
+        replicates: number of bootstrap replicates.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The intervals by tag, then by the names in `AREAS`.
+    """
     values, replicated = _tag_areas(predictions, replicates, seed)
     return {
         tag: {area: central_around(*pair, least=0) for area, *pair in zip(AREAS, *of_tag, strict=True)}
@@ -62,17 +83,30 @@ def tag_intervals(predictions: Predictions, *, replicates: int = 1000, seed: int
 
 
 def replicated_areas(predictions: Predictions, *, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Macro ROC-AUC and PR-AUC [2] of the clips, and [2, replicates] of groups drawn with replacement.
+    """Return macro ROC-AUC and PR-AUC of the clips and of each bootstrap replicate.
 
-    The draws depend on the clips' groups and the seed alone: models that answered for the same clips get the same
-    ones, so that replicates of two of them may be subtracted one by one.
+    The draws depend only on the groups of the clips and on the seed. Models scored on the same clips therefore get the
+    same draws, and their replicates can be subtracted one by one.
+
+    Args:
+        predictions: labels, scores and groups of the clips.
+        replicates: number of bootstrap replicates.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Two arrays: [2] for the clips, and [2, replicates] for groups drawn with replacement.
     """
     values, replicated = _tag_areas(predictions, replicates, seed)
     return _mean_of_defined(values), _mean_of_defined(replicated)
 
 
 def rank(labels: np.ndarray, scores: np.ndarray) -> Ranking:
-    """Sorts one tag's known clips: int8 [clips] labels (-1 unknown) and float [clips] scores."""
+    """Rank the clips whose label of one tag is known.
+
+    Args:
+        labels: int8 [clips], 1, 0 or -1 for unknown.
+        scores: float [clips].
+    """
     known = np.flatnonzero(labels != UNKNOWN)
     order = known[np.argsort(-scores[known], kind="stable")]
     positive = labels[order] == 1
@@ -85,14 +119,14 @@ def rank(labels: np.ndarray, scores: np.ndarray) -> Ranking:
 
 
 def weighted_areas(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ROC-AUC and PR-AUC of one tag, equal to scikit-learn's with `sample_weight`.
+    """Return ROC-AUC and PR-AUC of one tag, equal to those of scikit-learn with `sample_weight`.
 
     Args:
-        ranking: the tag's clips by score.
-        weights: whole numbers, float64 [clips, replicates].
+        ranking: clips of the tag, ranked by score.
+        weights: float64 [clips, replicates], whole numbers.
 
     Returns:
-        Two arrays [replicates], NaN where the drawn clips are all positive or all negative.
+        Two arrays [replicates]; NaN where the drawn clips are all positive or all negative.
     """
     if not ranking.starts.size:
         return (np.full(weights.shape[1], np.nan),) * 2
@@ -100,8 +134,8 @@ def weighted_areas(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray, n
     positive_above, total_above = positive.cumsum(axis=0), total.cumsum(axis=0)  # including the segment itself
     positives, negatives = positive_above[-1], total_above[-1] - positive_above[-1]
     negative = total - positive
-    outranked = negatives - (total_above - positive_above) + negative / 2  # a tie is half a win
-    precision = positive_above / np.maximum(total_above, 1)  # whole weights: only an empty sum is below 1
+    outranked = negatives - (total_above - positive_above) + negative / 2  # a tie counts as half a win
+    precision = positive_above / np.maximum(total_above, 1)  # weights are whole: only an empty sum is below 1
     with np.errstate(invalid="ignore", divide="ignore"):
         roc_auc = (positive * outranked).sum(axis=0) / (positives * negatives)
         pr_auc = (positive * precision).sum(axis=0) / positives
@@ -109,7 +143,7 @@ def weighted_areas(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _segment_weights(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The drawn weight of each segment: of all its clips and of its positive ones, [segments, replicates] each."""
+    """Return the weight of all clips and of the positive clips in each segment, both [segments, replicates]."""
     ranked = weights[ranking.order]
     total = np.add.reduceat(ranked, ranking.starts, axis=0)
     ranked *= ranking.positive[:, None]
@@ -117,7 +151,7 @@ def _segment_weights(ranking: Ranking, weights: np.ndarray) -> tuple[np.ndarray,
 
 
 def _draw(groups: np.ndarray, replicates: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yields the clips' weights [clips, block] of all replicates, block by block."""
+    """Yield the weights of the clips [clips, block] for all replicates, block by block."""
     names, group_of_clip = np.unique(groups, return_inverse=True)
     chances = np.full(names.size, 1 / names.size)
     block = max(1, BLOCK_WEIGHTS // groups.size)
@@ -127,7 +161,7 @@ def _draw(groups: np.ndarray, replicates: int, generator: np.random.Generator) -
 
 
 def _tag_areas(predictions: Predictions, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """ROC-AUC and PR-AUC of each tag [tags, 2], and of each in groups drawn with replacement [tags, 2, replicates]."""
+    """Return ROC-AUC and PR-AUC of each tag [tags, 2], and of each bootstrap replicate [tags, 2, replicates]."""
     rankings = [rank(*columns) for columns in zip(predictions.labels.T, predictions.scores.T, strict=True)]
     values = _areas(rankings, np.ones((len(predictions.groups), 1)))
     draws = _draw(predictions.groups, replicates, np.random.default_rng(seed))
@@ -135,19 +169,26 @@ def _tag_areas(predictions: Predictions, replicates: int, seed: int) -> tuple[np
 
 
 def _areas(rankings: Sequence[Ranking], weights: np.ndarray) -> np.ndarray:
-    """ROC-AUC and PR-AUC [tags, 2, replicates] of clips with weights [clips, replicates]."""
+    """Return ROC-AUC and PR-AUC [tags, 2, replicates] of clips with weights [clips, replicates]."""
     return np.array([weighted_areas(ranking, weights) for ranking in rankings])
 
 
 def _mean_of_defined(areas: np.ndarray) -> np.ndarray:
-    """Averages [tags, ...] over the tags that are not NaN; NaN where all are."""
+    """Average areas [tags, ...] over the tags whose area is not NaN. The result is NaN if all of them are NaN."""
     defined = ~np.isnan(areas)
     with np.errstate(invalid="ignore"):
-        return np.where(defined, areas, 0).sum(axis=0) / defined.sum(axis=0)
+        means: np.ndarray = np.where(defined, areas, 0).sum(axis=0) / defined.sum(axis=0)
+    return means
 
 
 def central_around(value: float, replicates: np.ndarray, *, least: float) -> Interval:
-    """The central 95 % of replicates, moved as a whole to have the value for their mean, and cut to `least` to 1."""
+    """Return the central 95 % of the replicates, shifted so that their mean is `value`.
+
+    Args:
+        value: the area measured on all clips.
+        replicates: float [replicates], NaN where undefined.
+        least: lower limit to which the interval is clipped; the upper limit is 1.
+    """
     defined = replicates[~np.isnan(replicates)]
     if not defined.size:
         return Interval(np.nan, np.nan)

@@ -1,100 +1,68 @@
-"""Evaluates a trained run on its own data, beside the logistic-regression floor."""
+"""Evaluate a run again, on its own data or, if it was imported, on a source."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import keras
-import numpy as np
-import pandas as pd
-
-from genre_tagger.config import Config
-from genre_tagger.data.dataset import Dataset, LabelledClips
-from genre_tagger.data.pipeline import evaluation_windows, whole_clips
-from genre_tagger.evaluation.floor import fit_regressions, log_mel_statistics
-from genre_tagger.evaluation.predictions import Predictions, read_predictions, write_predictions
-from genre_tagger.evaluation.report import evaluate_predictions, write_report
-from genre_tagger.evaluation.scoring import score_clips
+from genre_tagger.audio.processes import available_cores
+from genre_tagger.backend import check_backend
+from genre_tagger.dataset.request import DataRequest
+from genre_tagger.dataset.stream import decoding_errors
+from genre_tagger.errors import UserError
+from genre_tagger.evaluation.evaluate_run import evaluate_run
+from genre_tagger.evaluation.robustness.measure import measure_robustness
 from genre_tagger.files import storage_errors
-from genre_tagger.models.tagger import frontend_layer, load_tagger
-from genre_tagger.run import RunDirectory, read_table, write_text
-
-EVALUATED_SPLITS = ("valid", "test")
+from genre_tagger.runs.directory import open_run
+from genre_tagger.runs.run_data import attach_data, data_of_run, open_data
 
 
-def evaluate_run(
-    run: RunDirectory, config: Config, dataset: Dataset, families: Mapping[str, str] | None = None
-) -> tuple[dict, Predictions]:
-    """Scores the validation and test clips with the run's best model; writes metrics, predictions and report.
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """One evaluation of a run.
+
+    Attributes:
+        run: the run directory.
+        source: data for an imported run, which has no data of its own until its first evaluation.
+        families: family of each tag; by default those of `families.tsv`.
+        robustness: whether to score the test clips under perturbations too.
+        workers: number of processes that prepare data, if that is necessary.
+    """
+
+    run: Path
+    source: DataRequest | None = None
+    families: Mapping[str, str] | None = None
+    robustness: bool = False
+    workers: int = field(default_factory=available_cores)
+
+
+def evaluate(request: EvaluateRequest) -> dict[str, Any]:
+    """Evaluate a run and write its `metrics.json`, predictions, plots and tables.
 
     Args:
-        run: a run with a trained model.
-        config: its configuration.
-        dataset: its data.
-        families: the family of each tag, by default those of `families.tsv`.
+        request: the run, and what to evaluate it on.
 
     Returns:
-        The content of `metrics.json`, and the predictions.
+        The content of `metrics.json`. If `request.robustness` is set, the key `robustness` is added: one dict for the
+        clean clips, then one per condition.
 
     Raises:
-        UserError: the run directory cannot be written.
+        UserError: the run does not exist, it has no data or other data than the source, its data is missing or has
+            changed, or a source is given for a run that was not imported.
     """
-    model = load_tagger(run.model)
-    scores = {split: _score(model, dataset.splits[split], config) for split in EVALUATED_SPLITS}
-    predictions = predictions_of(dataset, scores)
-    floor = _floor(run, config, dataset)
-    report = evaluate_predictions(predictions, families=families, floor=floor, seed=config.seed)
-    with storage_errors(run.path):
-        write_predictions(run.predictions, predictions)
-        write_report(run.report, report, predictions, _history(run), floor)
-        write_text(run.metrics, json.dumps(report, indent=2, allow_nan=False))
-    return report, predictions
-
-
-def _history(run: RunDirectory) -> pd.DataFrame | None:
-    return read_table(run.history) if run.history.exists() else None
-
-
-def _score(model: keras.Model, clips: LabelledClips, config: Config) -> np.ndarray:
-    return score_clips(model, evaluation_windows(clips.reader, config), clips.numbers, config)
-
-
-def predictions_of(dataset: Dataset, scores: Mapping[str, np.ndarray]) -> Predictions:
-    """Labels and scores of the clips of one or several splits, whose scores [clips, tags] are given by split."""
-    parts = [dataset.splits[split] for split in scores]
-    return Predictions(
-        clip_ids=[name for part in parts for name in part.ids],
-        groups=np.concatenate([part.groups for part in parts]),
-        splits=np.concatenate([[split] * len(dataset.splits[split].ids) for split in scores]),
-        tags=dataset.tags,
-        labels=np.concatenate([part.labels for part in parts]),
-        scores=np.concatenate(list(scores.values())),
-        protocol=dataset.protocol,
-    )
-
-
-def _floor(run: RunDirectory, config: Config, dataset: Dataset) -> Predictions:
-    """The floor's scores of the test clips; fitted once a run, whose data never changes."""
-    if run.floor.exists():
-        return read_predictions(run.floor)
-    floor = fitted_floor(config, dataset)
-    run.report.mkdir(exist_ok=True)
-    write_predictions(run.floor, floor)
-    return floor
-
-
-def fitted_floor(config: Config, dataset: Dataset) -> Predictions:
-    """The floor's scores of the test clips, fitted on the training clips."""
-    train, test = dataset.splits["train"], dataset.splits["test"]
-    scores = fit_regressions(_statistics(train, config), train.labels, _statistics(test, config))
-    return predictions_of(dataset, {"test": scores})
-
-
-def _statistics(clips: LabelledClips, config: Config) -> np.ndarray:
-    """Log-mel statistics [clips, 3 * mels] in the order of `clips.numbers`."""
-    rows = dict(_numbered_statistics(clips, config))
-    return np.stack([rows[number] for number in clips.numbers.tolist()])
-
-
-def _numbered_statistics(clips: LabelledClips, config: Config) -> Iterator[tuple[int, np.ndarray]]:
-    for log_mel, number in whole_clips(clips.reader, frontend_layer(config)):
-        yield int(number), log_mel_statistics(np.asarray(log_mel))
+    check_backend()
+    run, config = open_run(request.run)
+    if request.source is not None:
+        if not run.read_record().is_imported:
+            raise UserError(
+                f"{run.path}: found a SOURCE, but a trained run is evaluated on the data that it was trained on; "
+                "expected no SOURCE"
+            )
+        attach_data(run, open_data(request.source, config))
+    dataset = data_of_run(run, config, request.workers)
+    with storage_errors(run.path), decoding_errors(run.read_record().stream):
+        metrics, predictions = evaluate_run(run, config, dataset, request.families)
+        if not request.robustness:
+            return metrics
+        table = measure_robustness(run, config, dataset, predictions.of_split("test"))
+        return metrics | {"robustness": table.astype(object).where(table.notna(), None).to_dict("records")}

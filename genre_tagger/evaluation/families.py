@@ -1,4 +1,4 @@
-"""Families of tags (genre, instrument, voice, mood), so that a report says what kind of tag a model is good at."""
+"""Families of tags (genre, instrument, voice, mood), which show what kinds of tags a model is good at."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +12,11 @@ OTHER = "other"
 
 
 def read_families(path: Path | None = None) -> dict[str, str]:
-    """Reads a tab-separated table of `tag` and `family`, by default the one that comes with the package.
+    """Read a tab-separated table with the columns `tag` and `family`, by default the one in the package.
 
     Raises:
-        UserError: no such file, not text, another header, a line without exactly two names, or a tag listed twice.
+        UserError: the file does not exist or is not text, its header is wrong, a line does not have exactly two names,
+            or a tag is listed twice.
     """
     path = path or FAMILIES_TSV
     try:
@@ -29,13 +30,18 @@ def read_families(path: Path | None = None) -> dict[str, str]:
     for number, line in enumerate(lines[1:], start=2):
         tag, family = _parse(f"{path}, line {number}", line)
         if tag in families:
-            raise UserError(f"{path}, line {number}: the tag {tag!r} is listed twice, expected once")
+            raise UserError(f"{path}, line {number}: found the tag {tag!r} a second time, expected it once")
         families[tag] = family
     return families
 
 
 def family_metrics(metrics: Metrics, families: Mapping[str, str]) -> dict[str, Metrics]:
-    """The metrics of each family's tags, families by name; tags without a family make up `other`, at the end."""
+    """Return the metrics of each family, sorted by name. Tags without a family are in `other`, which is last.
+
+    Args:
+        metrics: metrics of all tags.
+        families: family of each tag.
+    """
     members: dict[str, list[str]] = {}
     for tag in metrics.tags:
         members.setdefault(families.get(tag, OTHER), []).append(tag)

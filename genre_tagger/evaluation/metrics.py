@@ -1,19 +1,23 @@
-"""Exact ROC-AUC and PR-AUC per tag and their macro averages, on the labels that are known."""
+"""Exact ROC-AUC and PR-AUC per tag on the known labels, and their macro averages."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from genre_tagger.data.clips import UNKNOWN
+from genre_tagger.sources.clips import UNKNOWN
 
 
 @dataclass(frozen=True)
 class TagScores:
-    """One tag's areas, NaN without positives or without negatives, and its known labels by kind."""
+    """ROC-AUC and PR-AUC of one tag, and the numbers of its positive and negative labels.
+
+    The areas are NaN if there are no positives or no negatives.
+    """
 
     roc_auc: float
     pr_auc: float
@@ -22,33 +26,33 @@ class TagScores:
 
     @property
     def defined(self) -> bool:
-        """Whether there is anything to rank: at least one positive and one negative."""
+        """Whether the tag has at least one positive and one negative label."""
         return self.positives > 0 and self.negatives > 0
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The scores of each tag, in the model's order, and the macro averages over the tags that are defined."""
+    """The scores of each tag, in the order of the model, and their macro averages over the defined tags."""
 
     tags: dict[str, TagScores]
 
     @property
     def roc_auc(self) -> float:
-        """Macro ROC-AUC, NaN when no tag is defined."""
+        """Macro ROC-AUC; NaN if no tag is defined."""
         return _mean([scores.roc_auc for scores in self.tags.values() if scores.defined])
 
     @property
     def pr_auc(self) -> float:
-        """Macro PR-AUC (average precision), NaN when no tag is defined."""
+        """Macro PR-AUC (average precision); NaN if no tag is defined."""
         return _mean([scores.pr_auc for scores in self.tags.values() if scores.defined])
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The tags without positives or without negatives, which no average contains."""
+        """The tags without positives or without negatives, which are left out of the averages."""
         return tuple(tag for tag, scores in self.tags.items() if not scores.defined)
 
-    def to_dict(self) -> dict:
-        """Plain numbers for JSON, None for what is undefined."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers for JSON; undefined values are None."""
         return {
             "roc_auc": number_or_none(self.roc_auc),
             "pr_auc": number_or_none(self.pr_auc),
@@ -58,18 +62,18 @@ class Metrics:
 
 
 def compute_metrics(labels: np.ndarray, scores: np.ndarray, tags: Sequence[str]) -> Metrics:
-    """Scores every tag on its known labels, as scikit-learn's `roc_auc_score` and `average_precision_score` do.
+    """Score every tag on its known labels with scikit-learn's `roc_auc_score` and `average_precision_score`.
 
     Args:
         labels: int8 [clips, tags], 1, 0 or -1 for unknown.
         scores: float [clips, tags], finite.
-        tags: the names of the columns.
+        tags: names of the tags, in the order of the columns.
     """
     return Metrics({tag: _score_tag(labels[:, index], scores[:, index]) for index, tag in enumerate(tags)})
 
 
 def number_or_none(value: float) -> float | None:
-    """A plain float, or None in place of NaN, which JSON does not have."""
+    """Return a plain float, or None for NaN, which JSON does not support."""
     return None if math.isnan(value) else float(value)
 
 
@@ -88,7 +92,7 @@ def _known(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return labels[known], scores[known]
 
 
-def _tag_dict(scores: TagScores) -> dict:
+def _tag_dict(scores: TagScores) -> dict[str, Any]:
     return asdict(scores) | {"roc_auc": number_or_none(scores.roc_auc), "pr_auc": number_or_none(scores.pr_auc)}
 
 

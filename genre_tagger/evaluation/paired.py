@@ -1,13 +1,14 @@
-"""Models compared on the same clips: each one's figures, averaged over its runs, and the difference of every pair.
+"""Comparison of models on the same clips: the scores of each model, averaged over its runs, and all paired differences.
 
-A replicate draws whole groups, the same ones for all runs of all models (`bootstrap.replicated_areas`): what is hard
-in a drawn song is hard for both models of a pair and falls out of their difference, whose interval is therefore much
-narrower than those of its two sides.
+A bootstrap replicate draws the same groups for all runs of all models (see `bootstrap.replicated_areas`). A difficult
+song is difficult for both models of a pair, so it cancels out in their difference. The interval of the difference is
+therefore much narrower than the intervals of the two models.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,25 +35,34 @@ PAIR_COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Replicated:
-    """A model's runs, by seed.
+    """The scores of the runs of one model.
 
     Attributes:
-        values: [2], macro ROC-AUC and PR-AUC of each run's test clips.
-        replicates: [2, replicates], the same of drawn groups.
+        values: float [2] by seed, macro ROC-AUC and PR-AUC on the test clips.
+        replicates: float [2, replicates] by seed, the same for each bootstrap replicate.
     """
 
     values: dict[int, np.ndarray]
     replicates: dict[int, np.ndarray]
 
     def average(self, seeds: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Values [2] and replicates [2, replicates], averaged over seeds, by default over all."""
+        """Return the values [2] and the replicates [2, replicates], averaged over the given seeds or over all."""
         chosen = self.values.keys() if seeds is None else seeds
         means = [np.mean([figures[seed] for seed in chosen], axis=0) for figures in (self.values, self.replicates)]
         return means[0], means[1]
 
 
 def replicate(runs: Mapping[int, Predictions], *, replicates: int = 1000, seed: int = 0) -> Replicated:
-    """Draws groups for a model's runs, by their seeds, which answered for the same clips."""
+    """Compute the scores of the runs of one model and their bootstrap replicates.
+
+    Args:
+        runs: predictions of each run for the same clips, by seed.
+        replicates: number of bootstrap replicates.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The scores, by seed of the run.
+    """
     areas = {number: replicated_areas(run, replicates=replicates, seed=seed) for number, run in runs.items()}
     return Replicated(
         {number: values for number, (values, _) in areas.items()},
@@ -61,18 +71,27 @@ def replicate(runs: Mapping[int, Predictions], *, replicates: int = 1000, seed: 
 
 
 def check_same_clips(predictions: Predictions, expected: Predictions, where: str) -> None:
-    """Raises UserError where predictions, which `where` names, are for other clips or tags: nothing could be paired."""
+    """Check that predictions can be paired with others.
+
+    Args:
+        predictions: the predictions to check.
+        expected: predictions for the expected clips and tags.
+        where: name of the checked predictions in the error message.
+
+    Raises:
+        UserError: the predictions are for other clips or tags.
+    """
     if predictions.tags != expected.tags or set(predictions.clip_ids) != set(expected.clip_ids):
         raise UserError(
-            f"{where}: has predictions for other clips or tags than the runs before it, expected the same "
+            f"{where}: found predictions for other clips or tags than in the first run, expected the same "
             f"{len(expected.clip_ids)} clips and {len(expected.tags)} tags"
         )
 
 
 def figures(model: Replicated) -> dict[str, float]:
-    """Each area averaged over the runs, its 95 % interval over groups, and its deviation from run to run."""
+    """Return each area averaged over the runs, its 95 % interval over groups, and its standard deviation over runs."""
     values, replicates = model.average()
-    row = {}
+    row: dict[str, float] = {}
     for index, area in enumerate(AREAS):
         low, high = central_around(values[index], replicates[index], least=0)
         runs = [figure[index] for figure in model.values.values()]
@@ -82,13 +101,21 @@ def figures(model: Replicated) -> dict[str, float]:
 
 
 def pair_table(models: Mapping[str, Replicated]) -> pd.DataFrame:
-    """A row a pair and area, of each model against every later one.
+    """Compare each model with every later one.
 
-    `difference` is the first's area minus the second's, averaged over the seeds that both have, with its paired 95 %
-    interval `low` to `high`. `smallest` is half that interval's width: these clips would not show a smaller
-    difference, as its interval would hold 0. `least_seed` and `most_seed` are the lowest and highest difference of a
-    single seed. The verdict is on the claim that the first is better: `confirmed` where the interval and every seed lie
-    above 0, `refuted` where they lie below, else `inconclusive`.
+    Args:
+        models: scores of each model, by its name.
+
+    Returns:
+        One row per pair and area, with these columns:
+
+        - `difference`: area of the first model minus that of the second, averaged over the seeds that both have.
+        - `low`, `high`: paired 95 % interval of the difference.
+        - `smallest`: half the width of the interval, which is the smallest difference that these clips can show. The
+          interval of a smaller difference would contain 0.
+        - `least_seed`, `most_seed`: lowest and highest difference of a single seed.
+        - `verdict` on the claim that the first model is better: `confirmed` if the interval and all seeds are above 0,
+          `refuted` if they are below 0, otherwise `inconclusive`.
     """
     rows = [
         {"preset": first, "against": second, **row}
@@ -100,8 +127,16 @@ def pair_table(models: Mapping[str, Replicated]) -> pd.DataFrame:
     )
 
 
-def differences(first: Replicated, second: Replicated) -> Iterator[dict]:
-    """For each area the columns of `pair_table` from `area` on; nothing where the two have no seed in common."""
+def differences(first: Replicated, second: Replicated) -> Iterator[dict[str, Any]]:
+    """Compare two models on the seeds that both have.
+
+    Args:
+        first: scores of the first model.
+        second: scores of the second model, from the same bootstrap draws.
+
+    Yields:
+        For each area, the columns of `pair_table` from `area` on; nothing if the models have no seed in common.
+    """
     seeds = sorted(first.values.keys() & second.values.keys())
     if not seeds:
         return
@@ -119,14 +154,23 @@ def differences(first: Replicated, second: Replicated) -> Iterator[dict]:
             "smallest": (high - low) / 2,
             "least_seed": by_seed[:, index].min(),
             "most_seed": by_seed[:, index].max(),
-            "verdict": verdict(low, high, by_seed[:, index]),
+            "verdict": verdict(low, high, by_seed[:, index].tolist()),
         }
 
 
 def verdict(low: float, high: float, by_seed: Sequence[float]) -> str:
-    """What a difference's interval over groups and its values by seed say of the claim that it is above 0.
+    """Judge the claim that a difference is above 0.
 
-    Nothing, where single seeds contradict the interval, which is blind to them, or where no draw made a difference.
+    The interval does not cover the variation between seeds. The verdict is therefore inconclusive if a single seed
+    contradicts the interval. It is also inconclusive if the interval has no width.
+
+    Args:
+        low: lower end of the interval of the difference over groups.
+        high: upper end of the interval.
+        by_seed: difference of each seed.
+
+    Returns:
+        `confirmed`, `refuted` or `inconclusive`.
     """
     if not low < high:
         return INCONCLUSIVE

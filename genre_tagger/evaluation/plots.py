@@ -1,4 +1,7 @@
-"""PNG plots of a run. Figures are made without pyplot, whose global state does not suit a library."""
+"""PNG plots of a run.
+
+Figures are created without pyplot, because a library should not change the global state of pyplot.
+"""
 
 from pathlib import Path
 
@@ -9,27 +12,33 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from genre_tagger.data.clips import UNKNOWN
 from genre_tagger.evaluation.metrics import Metrics, TagScores, compute_metrics
 from genre_tagger.evaluation.predictions import Predictions
-from genre_tagger.figures import name_ticks
 from genre_tagger.files import replacing
+from genre_tagger.plotting import name_ticks
+from genre_tagger.sources.clips import UNKNOWN
 
 DPI = 100
 WIDTH, HEIGHT = 12.0, 8.0  # inches: 1200 x 800 pixels
-INCHES_PER_TAG = 0.25  # keeps the names of 50 tags apart
+INCHES_PER_TAG = 0.25  # enough for the names of 50 tags not to overlap
 TRAINING, VALIDATION, BAR, MARK, THIN = "tab:blue", "tab:orange", "#7fb1d8", "black", "0.75"
 AREAS = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
 LEFT_EDGES = {"roc_auc": 0.5, "pr_auc": 0.0}
 GRID = np.linspace(0, 1, 501)
 
 
-def plot_tags(path: Path, metrics: Metrics, floor_metrics: Metrics | None = None, protocol: str | None = None) -> None:
-    """Bars of each defined tag's ROC-AUC and PR-AUC, best ROC-AUC first, with the floor's as markers.
+def plot_tags(
+    path: Path, metrics: Metrics, baseline_metrics: Metrics | None = None, protocol: str | None = None
+) -> None:
+    """Plot ROC-AUC and PR-AUC of each defined tag as bars, highest ROC-AUC first, and the baseline as markers.
 
-    The title names the protocol of the data, where it has one.
+    Bars start at chance level: 0.5 for ROC-AUC, and the share of positives for PR-AUC.
 
-    Bars start at chance: 0.5 for ROC-AUC and the share of positives for PR-AUC.
+    Args:
+        path: PNG file to write.
+        metrics: scores of the model.
+        baseline_metrics: scores of the logistic-regression baseline.
+        protocol: protocol of the data, named in the title.
     """
     defined = {tag: scores for tag, scores in metrics.tags.items() if scores.defined}
     tags = sorted(defined, key=lambda tag: defined[tag].roc_auc)
@@ -37,20 +46,27 @@ def plot_tags(path: Path, metrics: Metrics, floor_metrics: Metrics | None = None
     figure.suptitle(f"Scores of {len(tags)} tags" + _protocol_note(protocol) + _left_out_note(metrics))
     for axes, area in zip(figure.subplots(1, 2, sharey=True), AREAS, strict=True):
         _draw_bars(axes, metrics, tags, area)
-        if floor_metrics:
-            floor_values = [getattr(floor_metrics.tags[tag], area) for tag in tags]
-            axes.plot(floor_values, range(len(tags)), "d", color=MARK, markersize=5, label="logistic-regression floor")
+        if baseline_metrics:
+            baseline_values = [getattr(baseline_metrics.tags[tag], area) for tag in tags]
+            axes.plot(
+                baseline_values, range(len(tags)), "d", color=MARK, markersize=5, label="logistic-regression baseline"
+            )
         axes.set_xlim(max(0, min(LEFT_EDGES[area], axes.get_xlim()[0])), 1)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     _save(figure, path)
 
 
 def plot_curves(path: Path, predictions: Predictions) -> None:
-    """ROC and precision-recall curves of the defined tags, thin, and their average, bold."""
+    """Plot the ROC and precision-recall curves of the defined tags as thin lines and their average as a bold line.
+
+    Args:
+        path: PNG file to write.
+        predictions: predictions for the clips; unknown labels are ignored.
+    """
     metrics = compute_metrics(predictions.labels, predictions.scores, predictions.tags)
     curves = [_tag_curves(predictions, index) for index, tag in enumerate(metrics.tags) if metrics.tags[tag].defined]
     figure = Figure(figsize=(WIDTH, HEIGHT * 0.8), dpi=DPI, layout="constrained")
-    title = f"Curves of {len(curves)} tags, their average bold"
+    title = f"Curves of {len(curves)} tags, average in bold"
     figure.suptitle(title + _protocol_note(predictions.protocol) + _left_out_note(metrics))
     roc, precision_recall = figure.subplots(1, 2)
     _draw_curves(roc, [curve for curve, _ in curves])
@@ -63,12 +79,13 @@ def plot_curves(path: Path, predictions: Predictions) -> None:
 
 
 def plot_history(path: Path, history: pd.DataFrame, protocol: str | None = None) -> None:
-    """Loss, ROC-AUC, PR-AUC and learning rate by epoch; the title names the protocol of the data, where it has one.
+    """Plot loss, ROC-AUC, PR-AUC and learning rate by epoch.
 
     Args:
-        path: the PNG.
-        history: a row an epoch with the column `epoch` and any of `loss`, `roc_auc`, `pr_auc`, the same of
-            validation behind `val_`, and `learning_rate`.
+        path: PNG file to write.
+        history: one row per epoch with the column `epoch` and any of `loss`, `roc_auc`, `pr_auc`, the same columns of
+            the validation clips with the prefix `val_`, and `learning_rate`.
+        protocol: protocol of the data, named in the title.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
     figure.suptitle("Training history" + _protocol_note(protocol))
@@ -99,14 +116,14 @@ def _draw_history(axes: Axes, history: pd.DataFrame, column: str) -> None:
 
 
 def _tag_curves(predictions: Predictions, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """The true positive rate and the precision of one tag at each false positive rate and each recall of `GRID`."""
+    """Return the true positive rate and the precision of a tag at the false positive rates and recalls in `GRID`."""
     labels = predictions.labels[:, index]
     known = labels != UNKNOWN
     truth, scores = labels[known], predictions.scores[known, index]
     false_positive_rate, true_positive_rate, _ = roc_curve(truth, scores)
     precision, recall, _ = precision_recall_curve(truth, scores)
-    # From the highest threshold down, from the first positive on. Between two positives the precision is that at the
-    # second, as average precision sums it.
+    # Sort by descending threshold, starting at the first positive. Between two positives the precision is that at the
+    # second one, as in the definition of average precision.
     precision, recall = precision[recall > 0][::-1], recall[recall > 0][::-1]
     return np.interp(GRID, false_positive_rate, true_positive_rate), precision[np.searchsorted(recall, GRID)]
 
@@ -147,5 +164,5 @@ def _left_out_note(metrics: Metrics) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as beside:
-        figure.savefig(beside, format="png")
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png")

@@ -1,16 +1,17 @@
-"""Labels and scores of the evaluated clips, kept in one parquet file so that a metric is never a rerun."""
+"""Labels and scores of the evaluated clips in one Parquet file, so that metrics can be computed without the model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from genre_tagger.data.clips import UNKNOWN
 from genre_tagger.errors import UserError
 from genre_tagger.files import replacing
+from genre_tagger.sources.clips import UNKNOWN
 
 CLIP_COLUMNS = ("clip", "group", "split")
 LABEL, SCORE = "label:", "score:"
@@ -18,16 +19,17 @@ LABEL, SCORE = "label:", "score:"
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model answered for some clips, with the truth beside it.
+    """The scores of a model for some clips, with the labels of the clips.
 
     Attributes:
-        clip_ids: one name a clip.
+        clip_ids: one name per clip.
         groups: str [clips], song, album or artist.
         splits: str [clips], `train`, `valid` or `test`.
-        tags: the names of the columns below.
+        tags: names of the columns of `labels` and `scores`.
         labels: int8 [clips, tags], 1 present, 0 absent, -1 unknown.
         scores: float32 [clips, tags], from 0 to 1.
-        protocol: the way the data was cut into splits, where there are several; it belongs beside every figure.
+        protocol: name of the protocol that divided the data into splits, if the source has several. Results must name
+            it, because results of different protocols cannot be compared.
     """
 
     clip_ids: list[str]
@@ -39,7 +41,7 @@ class Predictions:
     protocol: str | None = None
 
     def of_split(self, split: str) -> "Predictions":
-        """The clips of one split, in their order; there may be none."""
+        """Return the clips of one split, in the same order. The result may be empty."""
         rows = np.flatnonzero(self.splits == split)
         return Predictions(
             clip_ids=[self.clip_ids[row] for row in rows],
@@ -53,11 +55,15 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Writes the columns `clip`, `group`, `split`, `label:TAG` (blank when unknown) and `score:TAG` for each tag.
+    """Write the columns `clip`, `group`, `split`, and for each tag `label:TAG` (blank if unknown) and `score:TAG`.
 
-    The protocol, where there is one, is an attribute of the data frame.
+    The protocol, if any, is stored as an attribute of the data frame.
+
+    Args:
+        path: Parquet file to write.
+        predictions: predictions for the clips.
     """
-    columns = {"clip": predictions.clip_ids, "group": predictions.groups, "split": predictions.splits}
+    columns: dict[str, Any] = {"clip": predictions.clip_ids, "group": predictions.groups, "split": predictions.splits}
     for index, tag in enumerate(predictions.tags):
         labels = predictions.labels[:, index]
         columns[LABEL + tag] = pd.array(labels, dtype="Int8")
@@ -65,22 +71,22 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         columns[SCORE + tag] = predictions.scores[:, index].astype(np.float32)
     table = pd.DataFrame(columns)
     table.attrs["protocol"] = predictions.protocol
-    with replacing(path) as beside:
-        table.to_parquet(beside, index=False)
+    with replacing(path) as unfinished:
+        table.to_parquet(unfinished, index=False)
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Reads what `write_predictions` wrote, or a file of the same columns from elsewhere.
+    """Read a file written by `write_predictions`, or any other Parquet file with the same columns.
 
     Raises:
-        UserError: no such file, not parquet, columns or rows are missing, a label is not 0, 1 or blank, a score is
-            not a number from 0 to 1.
+        UserError: the file does not exist or is not Parquet, columns or rows are missing, a label is not 0, 1 or
+            blank, or a score is not a number from 0 to 1.
     """
     table = _read_table(path)
     tags = _tags_of(path, table)
     _check_names(path, table)
     return Predictions(
-        clip_ids=table["clip"].astype(str).tolist(),
+        clip_ids=[str(name) for name in table["clip"]],
         groups=table["group"].to_numpy(dtype=str),
         splits=table["split"].to_numpy(dtype=str),
         tags=tags,
@@ -92,18 +98,18 @@ def read_predictions(path: Path) -> Predictions:
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise UserError(f"{path}: no such file, expected predictions in parquet")
+        raise UserError(f"{path}: no such file, expected a Parquet file with predictions")
     try:
         table = pd.read_parquet(path)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
     if table.empty:
-        raise UserError(f"{path}: found no rows, expected one a clip")
+        raise UserError(f"{path}: found no rows, expected one row per clip")
     return table
 
 
 def _tags_of(path: Path, table: pd.DataFrame) -> tuple[str, ...]:
-    """The tags in the order of their label columns."""
+    """Return the tags in the order of their label columns."""
     missing = [name for name in CLIP_COLUMNS if name not in table]
     if missing:
         raise UserError(f"{path}: found no column {_listed(missing)}, expected {_listed(CLIP_COLUMNS)}")
@@ -121,11 +127,11 @@ def _names_after(prefix: str, table: pd.DataFrame) -> list[str]:
 
 
 def _check_names(path: Path, table: pd.DataFrame) -> None:
-    """A blank group would silently become one large group called `nan`."""
+    """Refuse blank names: clips with a blank group would silently form one large group named `nan`."""
     for column in CLIP_COLUMNS:
         blank = np.flatnonzero(table[column].isna())
         if blank.size:
-            raise UserError(f"{path}: column {column} is blank in row {blank[0]}, expected a name")
+            raise UserError(f"{path}: column {column}, row {blank[0]}: found a blank, expected a name")
 
 
 def _labels_of(path: Path, column: pd.Series) -> np.ndarray:
@@ -142,7 +148,7 @@ def _scores_of(path: Path, column: pd.Series) -> np.ndarray:
 
 
 def _numbers_of(path: Path, column: pd.Series, expected: str) -> np.ndarray:
-    """float64 [clips], NaN where blank."""
+    """Return float64 [clips], NaN where blank."""
     numbers = pd.to_numeric(column, errors="coerce")
     _refuse(path, column, (numbers.isna() & column.notna()).to_numpy(dtype=bool), expected)
     return numbers.to_numpy(dtype=np.float64, na_value=np.nan)

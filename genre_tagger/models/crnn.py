@@ -2,18 +2,30 @@
 
 import math
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from genre_tagger.config import CrnnConfig
 from genre_tagger.models.blocks import check_blocks, normalised_image_of, plain_convolution, pool_and_activate
 
 
-def crnn_branch(log_mel, config: CrnnConfig, momentum: float):
-    """Adds the CRNN of arXiv 1609.04243: log-mel [batch, frames, mels] -> [batch, output_width].
+def crnn_branch(log_mel: KerasTensor, config: CrnnConfig, momentum: float) -> KerasTensor:
+    """Add the CRNN branch (arXiv 1609.04243): [batch, frames, mels] -> [batch, output_width].
 
-    Each block is convolution, batch norm, activation, max pooling, dropout; gated recurrent layers read the steps that
-    are left, and the last one's last state is the output. Time is filled at both ends up to whole steps
-    (1,366 frames to 1,440: 15 steps), behind the input's batch norm; the pools along mels are capped at the bands left.
+    The image is batch-normalised, then zero-padded in time to a multiple of the total time pooling (with the published
+    pools, 1366 frames are padded to 1440, which leaves 15 steps). Each block consists of convolution, batch norm,
+    activation, max pooling and dropout. Pool sizes are limited to the size of the image. Stacked GRU layers then read
+    the remaining steps, and the last state of the last GRU is the output.
+
+    Args:
+        log_mel: log-mel spectrogram [batch, frames, mels].
+        config: configuration of the branch.
+        momentum: momentum of the batch norms.
+
+    Returns:
+        Tensor [batch, output_width].
+
+    Raises:
+        UserError: If the numbers of kernels, pools and dropouts differ.
     """
     check_blocks(config, "model.crnn")
     x = normalised_image_of(log_mel, momentum, "crnn")
@@ -31,8 +43,12 @@ def crnn_branch(log_mel, config: CrnnConfig, momentum: float):
     return layers.Dropout(config.output_dropout, name="crnn_output_dropout")(x) if config.output_dropout else x
 
 
-def _recurrent(x, widths):
-    """Unrolled: the few steps are then plain products, which every exporter and the count of operations know."""
+def _recurrent(x: KerasTensor, widths: tuple[int, ...]) -> KerasTensor:
+    """Add stacked GRU layers: [batch, steps, features] -> [batch, widths[-1]].
+
+    The GRUs are unrolled. There are few steps, and the result contains matrix products only, which every exporter and
+    the operation counter support.
+    """
     for number, width in enumerate(widths, start=1):
         every_step = number < len(widths)
         x = layers.GRU(width, return_sequences=every_step, unroll=True, name=f"crnn_recurrent{number}")(x)

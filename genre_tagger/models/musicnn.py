@@ -1,23 +1,33 @@
-"""The musicnn branch: filters shaped after timbre and tempo, densely connected convolutions, max and mean over time."""
+"""The musicnn branch: timbral and temporal filters, densely connected convolutions, max and mean over time."""
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from genre_tagger.config import MusicnnConfig
 from genre_tagger.errors import UserError
 
-TIMBRAL_SHARES = (0.4, 0.7)  # of the mel bands that a timbral filter spans
-TEMPORAL_FRAMES = (128, 64, 32)  # that a temporal filter spans
-KERNEL_FRAMES = 7  # of all other convolutions
+TIMBRAL_SHARES = (0.4, 0.7)  # heights of the timbral filters, as shares of the mel bands
+TEMPORAL_FRAMES = (128, 64, 32)  # lengths of the temporal filters
+KERNEL_FRAMES = 7  # length of all other convolutions
 
 
-def musicnn(log_mel, config: MusicnnConfig, momentum: float):
-    """Adds musicnn's branch (arXiv 1711.02520, 1909.06654): log-mel [batch, frames, mels] -> [batch, output_width].
+def musicnn(log_mel: KerasTensor, config: MusicnnConfig, momentum: float) -> KerasTensor:
+    """Add the musicnn branch (arXiv 1711.02520, 1909.06654): [batch, frames, mels] -> [batch, output_width].
 
-    Every convolution keeps the frames and has its batch norm behind the ReLU, not before it as elsewhere; since a
-    scale may be negative, pooling comes last.
+    Builds timbral and temporal filters over the batch-normalised spectrogram, three convolutions along time, the
+    maximum and mean of all features over time, and a dense layer. Every convolution keeps the number of frames. Batch
+    norm comes after the ReLU here, unlike in the other branches. Pooling comes after batch norm because the scale may
+    be negative.
+
+    Args:
+        log_mel: log-mel spectrogram [batch, frames, mels].
+        config: configuration of the branch.
+        momentum: momentum of the batch norms.
+
+    Returns:
+        Tensor [batch, output_width].
 
     Raises:
-        UserError: too few mel bands for its filters.
+        UserError: If there are too few mel bands for the timbral filters.
     """
     _check_bands(log_mel.shape[2])
     image = layers.Reshape((*log_mel.shape[1:], 1), dtype="float32", name="musicnn_image")(log_mel)
@@ -36,8 +46,8 @@ def musicnn(log_mel, config: MusicnnConfig, momentum: float):
     return layers.Dropout(config.dropout, name="musicnn_output_dropout")(x)
 
 
-def _frontend(image, config, momentum) -> list:
-    """Timbral and temporal features, each [batch, frames, filters], the loudest of all mel positions."""
+def _frontend(image: KerasTensor, config: MusicnnConfig, momentum: float) -> list[KerasTensor]:
+    """Return timbral and temporal features, a list of [batch, frames, filters]: maxima over all mel positions."""
     _, _, mels, _ = image.shape
     padded = layers.ZeroPadding2D(((KERNEL_FRAMES // 2,) * 2, (0, 0)), name="musicnn_timbral_frames")(image)
     shapes = [(KERNEL_FRAMES, int(share * mels)) for share in TIMBRAL_SHARES]
@@ -52,15 +62,17 @@ def _frontend(image, config, momentum) -> list:
     return timbral + temporal
 
 
-def _filters(image, filters, kernel_size, padding, momentum, name):
+def _filters(
+    image: KerasTensor, filters: int, kernel_size: tuple[int, int], padding: str, momentum: float, name: str
+) -> KerasTensor:
     x = layers.Conv2D(filters, kernel_size, padding=padding, activation="relu", name=name)(image)
     x = layers.BatchNormalization(momentum=momentum, name=f"{name}_norm")(x)
     x = layers.MaxPooling2D((1, x.shape[2]), name=f"{name}_pool")(x)
     return layers.Reshape((x.shape[1], filters), name=f"{name}_frames")(x)
 
 
-def _midend(x, config, momentum) -> list:
-    """The front-end's features and those of three convolutions along time, the later two of them residual."""
+def _midend(x: KerasTensor, config: MusicnnConfig, momentum: float) -> list[KerasTensor]:
+    """Return the front-end's features and those of three convolutions along time; the last two are residual."""
     features = [x]
     for number in (1, 2, 3):
         name = f"musicnn_midend{number}"

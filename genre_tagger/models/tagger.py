@@ -1,23 +1,29 @@
-"""The tagger: log-mel front-end, branches in parallel, merge, head. One builder, all from a config."""
+"""The tagger: log-mel front-end, branches in parallel, merge and head, all built from a configuration."""
 
+import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
+from packaging.version import Version
 
 from genre_tagger.config import Config, HeadConfig, ModelConfig
 from genre_tagger.errors import UserError
 from genre_tagger.frontend import LogMelSpectrogram
-from genre_tagger.models.augment import SpecAugment
 from genre_tagger.models.cnn import cnn_branch
 from genre_tagger.models.crnn import crnn_branch
 from genre_tagger.models.layers import EPSILON
 from genre_tagger.models.musicnn import musicnn
 from genre_tagger.models.short_chunk import short_chunk_branch
-from genre_tagger.models.wavenet import cascade, wavenet
+from genre_tagger.models.spec_augment import SpecAugment
+from genre_tagger.models.wavenet import wavenet
 
-# Sections of the configuration, each with an output_width, and what builds them of log-mel, section and momentum.
-BRANCHES = {
+# Section of the configuration -> function that builds the branch from log-mel, section and batch-norm momentum.
+# Every section has an `output_width`.
+BRANCHES: dict[str, Callable[[KerasTensor, Any, float], KerasTensor]] = {
     "wavenet": wavenet,
     "cnn": cnn_branch,
     "crnn": crnn_branch,
@@ -28,7 +34,16 @@ OUTPUT_NAME = "probabilities"
 
 
 def build_tagger(config: Config, num_tags: int) -> keras.Model:
-    """Builds the model: `waveform` float32 [batch, samples] -> `probabilities` float32 [batch, tags].
+    """Build the model: `waveform` float32 [batch, samples] -> `probabilities` float32 [batch, tags].
+
+    The initial weights depend on `config.seed`, which is set as the global seed (`keras.utils.set_random_seed`).
+
+    Args:
+        config: configuration of the run.
+        num_tags: number of tags.
+
+    Returns:
+        The model with initial weights, not compiled.
 
     Raises:
         UserError: the configuration has no branch, or its sizes do not fit together.
@@ -37,7 +52,7 @@ def build_tagger(config: Config, num_tags: int) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     waveform = keras.Input((config.window_samples,), name="waveform")
     log_mel = frontend_layer(config)(waveform)
-    if masks := config.training.augment.spectrogram:
+    if masks := config.model.spec_augment:
         log_mel = SpecAugment(**masks.model_dump(), seed=config.seed, dtype="float32", name="log_mel_masks")(log_mel)
     merged = _merge(_branches(log_mel, config.model), config.model)
     probabilities = _head(merged, config.model.head, config.model.batch_norm_momentum, num_tags)
@@ -45,51 +60,73 @@ def build_tagger(config: Config, num_tags: int) -> keras.Model:
 
 
 def load_tagger(path: Path) -> keras.Model:
-    """Loads a saved tagger; importing this module has registered its layers.
+    """Load a saved tagger. Its layers are registered when this module is imported.
 
     Raises:
-        UserError: there is no such file, or it is not a saved tagger.
+        UserError: the file does not exist, is not a saved tagger, or was saved by a newer Keras with arguments of
+            layers that this Keras does not know.
     """
     try:
+        saved_by = _keras_version(path)
         return keras.models.load_model(path)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: cannot be loaded as a model ({reason}); train again into another --run") from None
+        raise UserError(f"{path}: cannot be loaded as a model ({reason}); restore the file, or train again") from error
+    except TypeError as error:  # findings/keras_3_15_files.sh
+        if Version(saved_by) > Version(keras.__version__):
+            raise UserError(
+                f"{path}: saved by Keras {saved_by}, which Keras {keras.__version__} cannot read; expected the same "
+                "Keras or a later one"
+            ) from error
+        raise  # an error in the code of a layer
+
+
+def _keras_version(path: Path) -> str:
+    """Return the version of Keras that saved a model; raise ValueError if the file is not a saved model."""
+    with zipfile.ZipFile(path) as archive:
+        if missing := {"config.json", "metadata.json"} - set(archive.namelist()):
+            raise ValueError(f"found no {min(missing)} in it")
+        return str(json.loads(archive.read("metadata.json"))["keras_version"])
+
+
+def with_embedding(model: keras.Model) -> keras.Model:
+    """Return a tagger that also outputs its embedding, the input of the output layer.
+
+    Returns:
+        waveform [batch, samples] -> probabilities [batch, tags], embedding [batch, dim].
+    """
+    embedding = model.get_layer(OUTPUT_NAME).input
+    return keras.Model(model.inputs[0], [model.outputs[0], embedding], name=model.name)
 
 
 def frontend_layer(config: Config) -> LogMelSpectrogram:
-    """The front-end of a configuration, as the tagger holds it."""
+    """Return the front-end of a configuration, the same as in the tagger."""
     return LogMelSpectrogram(**config.frontend.model_dump(), name="log_mel")
 
 
-def _branches(log_mel, model: ModelConfig) -> list:
-    """The output of each branch in the configuration; WaveNet's input is the cascade's output where there is one."""
-    momentum, outputs = model.batch_norm_momentum, []
-    for name, section in _sections(model).items():
-        is_behind_cascade = name == "wavenet" and model.cascade is not None
-        x = cascade(log_mel, model.cascade, momentum) if is_behind_cascade else log_mel
-        outputs.append(BRANCHES[name](x, section, momentum))
-    return outputs
+def _branches(log_mel: KerasTensor, model: ModelConfig) -> list[KerasTensor]:
+    momentum = model.batch_norm_momentum
+    return [BRANCHES[name](log_mel, section, momentum) for name, section in _sections(model).items()]
 
 
-def _sections(model: ModelConfig) -> dict:
+def _sections(model: ModelConfig) -> dict[str, Any]:
     return {name: section for name in BRANCHES if (section := getattr(model, name)) is not None}
 
 
-def _merge(branches: list, model: ModelConfig):
+def _merge(branches: list[KerasTensor], model: ModelConfig) -> KerasTensor:
     if len(branches) == 1:
         return branches[0]
     return (layers.Concatenate if model.merge == "concat" else layers.Add)(name="merge")(branches)
 
 
-def _head(x, head: HeadConfig, momentum: float, num_tags: int):
+def _head(x: KerasTensor, head: HeadConfig, momentum: float, num_tags: int) -> KerasTensor:
     for number, width in enumerate(head.widths, start=1):
         x = _head_dense(x, width, head, momentum, f"head_dense{number}")
         x = layers.Dropout(head.dropout, name=f"head_dropout{number}")(x)
     return layers.Dense(num_tags, activation="sigmoid", dtype="float32", name=OUTPUT_NAME)(x)
 
 
-def _head_dense(x, width, head, momentum, name):
+def _head_dense(x: KerasTensor, width: int, head: HeadConfig, momentum: float, name: str) -> KerasTensor:
     if not head.batch_norm:
         return layers.Dense(width, activation=head.activation, name=name)(x)
     x = layers.Dense(width, name=name)(x)
@@ -109,4 +146,4 @@ def _check(config: Config) -> None:
         raise UserError(f"config key 'model': expected a branch ({', '.join(BRANCHES)}), found none")
     if model.merge == "add" and len(set(widths.values())) > 1:
         found = ", ".join(f"{name} {width}" for name, width in widths.items())
-        raise UserError(f"config key 'model.merge': add needs branches of one output_width, found {found}")
+        raise UserError(f"config key 'model.merge': add needs the same output_width in all branches, found {found}")

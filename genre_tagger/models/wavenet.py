@@ -1,24 +1,46 @@
 """The WaveNet branch: a cascade of convolutions along the mel axis, then gated residual layers along time."""
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from genre_tagger.config import CascadeConfig, WavenetConfig
 from genre_tagger.errors import UserError
 from genre_tagger.models.attention import attention_readout
-from genre_tagger.models.layers import CausalTaps, ConvBatchNorm, GatedActivation, LastFrame, LastFrames, SkipSum
+from genre_tagger.models.layers import (
+    CausalTaps,
+    ConvBatchNorm,
+    GatedActivation,
+    LastFrame,
+    LastFrames,
+    Padding,
+    SkipSum,
+)
 
 CASCADE_POOL = 2
+SECOND_PADDINGS: tuple[Padding, ...] = ("valid", "valid", "same")  # of the second convolution of each pair
 
 
-def cascade(log_mel, config: CascadeConfig, momentum: float):
-    """Adds the cascade: log-mel [batch, frames, mels] -> [batch, frames, bands], with fewer bands than mels.
+def cascade(log_mel: KerasTensor, config: CascadeConfig, momentum: float) -> KerasTensor:
+    """Add the cascade: [batch, frames, mels] -> [batch, frames, bands], with fewer bands than mels.
 
-    1-D convolutions along the mel axis whose channels are the time frames: every later step sees all of time.
+    Builds three pairs of 1-D convolutions along the mel axis, with batch norm, dropout and max pooling, between 1x1
+    convolutions. The channels of these convolutions are the time frames, so every output frame depends on all input
+    frames.
+
+    Args:
+        log_mel: log-mel spectrogram [batch, frames, mels].
+        config: configuration of the cascade.
+        momentum: momentum of the batch norms.
+
+    Returns:
+        Tensor [batch, frames, bands].
+
+    Raises:
+        UserError: If there are too few mel bands for the convolutions and pools.
     """
     frames = log_mel.shape[1]
     x = layers.Permute((2, 1), name="cascade_mels")(log_mel)
     x = layers.Conv1D(config.width, 1, name="cascade_input")(x)
-    for pair, second_padding in enumerate(("valid", "valid", "same"), start=1):
+    for pair, second_padding in enumerate(SECOND_PADDINGS, start=1):
         first_activation = "relu" if config.first_batch_norm else None
         x = _mel_convolution(x, config, "valid", first_activation, momentum, f"cascade_pair{pair}_conv1")
         x = _mel_convolution(x, config, second_padding, "elu", momentum, f"cascade_pair{pair}_conv2")
@@ -35,8 +57,10 @@ def cascade(log_mel, config: CascadeConfig, momentum: float):
     return layers.Permute((2, 1), name="cascade_frames")(x)
 
 
-def _mel_convolution(x, config, padding, activation, momentum, name):
-    """Convolution, batch norm, activation; without an activation the bare convolution."""
+def _mel_convolution(
+    x: KerasTensor, config: CascadeConfig, padding: Padding, activation: str | None, momentum: float, name: str
+) -> KerasTensor:
+    """Add a convolution along the mel axis with batch norm and activation; without both if `activation` is None."""
     if padding == "valid":
         _check_bands(x.shape[1], config.kernel_size)
     if activation is None:
@@ -48,18 +72,34 @@ def _mel_convolution(x, config, padding, activation, momentum, name):
 def _check_bands(bands: int, needed: int) -> None:
     if bands < needed:
         raise UserError(
-            f"config key 'frontend.n_mels': too few mel bands for the cascade ({bands} left, {needed} needed); "
-            "raise n_mels, lower model.cascade.kernel_size, or set model.cascade=none"
+            f"config key 'frontend.n_mels': too few for the cascade, found {bands} mel bands before a layer, expected "
+            f"{needed} or more; raise n_mels, lower model.wavenet.cascade.kernel_size, or set model.wavenet.cascade to "
+            "none"
         )
 
 
-def wavenet(x, config: WavenetConfig, momentum: float):
-    """Adds the WaveNet (arXiv 1609.03499) along time: [batch, frames, bands] -> [batch, output_width].
+def wavenet(log_mel: KerasTensor, config: WavenetConfig, momentum: float) -> KerasTensor:
+    """Add the WaveNet branch along time (arXiv 1609.03499): [batch, frames, mels] -> [batch, output_width].
 
-    The output is the value at the last time step, which sees the last `config.receptive_field` frames of the input; or
-    that of self-attention over all steps.
+    Builds the cascade if it is configured, a causal convolution, `config.blocks` blocks of gated residual layers with
+    dilations 1, 2, 4, ..., the sum of their skip outputs, and a 1x1 convolution. The last time step is the output. It
+    depends on the last `config.receptive_field` frames of the WaveNet's input. With `config.attention`, self-attention
+    over all time steps replaces the last step.
+
+    Args:
+        log_mel: log-mel spectrogram [batch, frames, mels].
+        config: configuration of the branch.
+        momentum: momentum of the batch norms.
+
+    Returns:
+        Tensor [batch, output_width].
+
+    Raises:
+        UserError: If there are too few mel bands for the cascade, or if the number of attention heads does not divide
+            the number of skip channels.
     """
     reads_all = config.attention is not None
+    x = log_mel if config.cascade is None else cascade(log_mel, config.cascade, momentum)
     if not reads_all:
         x = LastFrames(config.receptive_field, name="wavenet_receptive_field")(x)
     x = CausalTaps(config.kernel_size, 1, name="wavenet_input_taps")(x)
@@ -77,26 +117,36 @@ def wavenet(x, config: WavenetConfig, momentum: float):
     return layers.Dense(config.output_width, name="wavenet_output")(x)
 
 
-def _residual_layer(x, config, dilation, is_last, momentum, name):
-    """Returns the residual output (None for the last layer, where nothing reads it) and the input of the skip path."""
+def _residual_layer(
+    x: KerasTensor, config: WavenetConfig, dilation: int, is_last: bool, momentum: float, name: str
+) -> tuple[KerasTensor | None, KerasTensor]:
+    """Add a gated residual layer: [batch, frames, residual_channels] -> residual output and input of the skip path.
+
+    The residual output has the shape of the input. It is None for the last layer, where it would not be used. The input
+    of the skip path is [batch, frames, dilation_channels].
+    """
     taps = CausalTaps(config.kernel_size, dilation, name=f"{name}_taps")(x)
-    norm = {"use_bias": False, "momentum": momentum}
-    gated = ConvBatchNorm(2 * config.dilation_channels, (1,), **norm, name=f"{name}_filter_gate")(taps)
+    channels = 2 * config.dilation_channels
+    gated = ConvBatchNorm(channels, (1,), use_bias=False, momentum=momentum, name=f"{name}_filter_gate")(taps)
     gated = GatedActivation(config.gate, name=f"{name}_gated")(gated)
     if config.dropout:
         gated = layers.Dropout(config.dropout, name=f"{name}_dropout")(gated)
     if is_last:
         return None, gated
-    residual = ConvBatchNorm(config.residual_channels, (1,), **norm, name=f"{name}_residual")(gated)
+    channels = config.residual_channels
+    residual = ConvBatchNorm(channels, (1,), use_bias=False, momentum=momentum, name=f"{name}_residual")(gated)
     return layers.Add(name=f"{name}_output")([x, residual]), gated
 
 
-def _read_out(x, config, momentum):
-    """The 1x1 convolution behind the skip sum, at the last time step or with attention over all of them."""
+def _read_out(x: KerasTensor, config: WavenetConfig, momentum: float) -> KerasTensor:
+    """Add the 1x1 convolution after the skip sum and the read-out: [batch, frames, channels] -> [batch, channels].
+
+    The read-out is the last time step, or attention over all time steps.
+    """
     if config.mix_batch_norm:
         x = ConvBatchNorm(config.skip_channels, (1,), momentum=momentum, name="wavenet_mix")(x)
     if config.attention is None:
-        x = LastFrame(name="wavenet_last_frame")(x)  # what follows works on single frames
+        x = LastFrame(name="wavenet_last_frame")(x)  # the remaining layers act on each frame separately
     if not config.mix_batch_norm:
         x = layers.Dense(config.skip_channels, name="wavenet_mix")(x)
     x = layers.Activation("elu", name="wavenet_mix_activation")(x)

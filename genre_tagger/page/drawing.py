@@ -1,4 +1,4 @@
-"""What the page draws of a song: its outline and its tags over time, as masks that a browser stretches and colours."""
+"""Pictures of the browser page: the waveform and the tags over time, as masks that CSS stretches and colours."""
 
 import base64
 import io
@@ -9,16 +9,23 @@ from PIL import Image
 
 from genre_tagger.tagging.taggram_plot import TICK_SECONDS
 
-COLUMNS = 1000  # of a picture, whatever the song's length
+COLUMNS = 1000  # width of a picture in pixels, for songs of any length
 OUTLINE_ROWS = 120
-STEPS_A_SECOND = 100  # of the peaks that an outline is drawn from
+STEPS_PER_SECOND = 100  # number of peaks per second from which an outline is drawn
 MAX_TICKS = 9
-GAMMA = 0.7  # below 1 it sets small probabilities apart, which is where most tags of most models are
+GAMMA = 0.7  # below 1, so that small probabilities, which are the most common, look different from each other
 
 
 def peaks_of(blocks: Iterable[np.ndarray], sample_rate: int) -> np.ndarray:
-    """The largest magnitude in each hundredth of a second of a waveform that comes in blocks [samples]: [steps]."""
-    size = sample_rate // STEPS_A_SECOND
+    """Return the largest magnitude in each hundredth of a second of a waveform, float32 [steps].
+
+    The samples after the last whole step are left out.
+
+    Args:
+        blocks: the waveform float32 [samples] in consecutive blocks.
+        sample_rate: sample rate of the waveform, in Hz.
+    """
+    size = sample_rate // STEPS_PER_SECOND
     peaks, held = [np.zeros(0, np.float32)], np.zeros(0, np.float32)
     for block in blocks:
         held = np.concatenate([held, np.abs(block)])
@@ -29,7 +36,11 @@ def peaks_of(blocks: Iterable[np.ndarray], sample_rate: int) -> np.ndarray:
 
 
 def outline(peaks: np.ndarray) -> str:
-    """The waveform's outline as a mask, the loudest peak as high as the picture; `peaks` is what `peaks_of` makes."""
+    """Return the outline of a waveform as a mask. The loudest peak is as high as the picture.
+
+    Args:
+        peaks: float32 [steps], from `peaks_of`.
+    """
     columns = min(COLUMNS, len(peaks))
     heights = np.maximum.reduceat(peaks, np.arange(columns) * len(peaks) // columns)
     heights = np.maximum(heights / heights.max(), 1 / OUTLINE_ROWS)  # silence is a thin line
@@ -38,13 +49,13 @@ def outline(peaks: np.ndarray) -> str:
 
 
 def strips(probabilities: np.ndarray, times: np.ndarray, window_seconds: float, seconds: float) -> list[str]:
-    """A mask for each tag, as dense as the tag is probable: each moment shows the window whose middle is nearest.
+    """Return one mask per tag. Its opacity grows with the probability of the tag in the window whose middle is nearest.
 
     Args:
         probabilities: [windows, tags].
-        times: [windows], where they start.
-        window_seconds: their length.
-        seconds: the song's length, which is the width of the pictures.
+        times: start of each window in seconds, [windows].
+        window_seconds: length of each window.
+        seconds: length of the song, which is the width of the pictures.
     """
     middles = times + window_seconds / 2
     moments = (np.arange(COLUMNS) + 0.5) * seconds / COLUMNS
@@ -53,7 +64,11 @@ def strips(probabilities: np.ndarray, times: np.ndarray, window_seconds: float, 
 
 
 def mask(opacity: np.ndarray) -> str:
-    """The address (data:) of a PNG with opacities [rows, columns] from 0 to 1, for CSS to colour."""
+    """Return a PNG as a data URL for CSS to colour.
+
+    Args:
+        opacity: from 0 to 1, [rows, columns].
+    """
     alpha = np.rint(255 * opacity).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(np.dstack([np.zeros_like(alpha), alpha])).save(file, "PNG", optimize=True)
@@ -61,11 +76,15 @@ def mask(opacity: np.ndarray) -> str:
 
 
 def ticks(seconds: float) -> list[tuple[float, str]]:
-    """Marks of a time axis: where, in percent of its length, and what stands there (m:ss)."""
+    """Return the marks of a time axis: their positions in percent of its length, and their labels (m:ss).
+
+    Args:
+        seconds: length of the axis.
+    """
     step = next((step for step in TICK_SECONDS if seconds < step * MAX_TICKS), TICK_SECONDS[-1])
     return [(100 * mark / seconds, clock(mark)) for mark in range(0, int(seconds) + 1, step)]
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss."""
+    """Return seconds as m:ss."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

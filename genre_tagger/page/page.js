@@ -1,25 +1,25 @@
-// Runs once, in the component that shows answers: `element`. `upload`, `trigger`, `watch` and `props` are Gradio's.
+// Runs once, in the component that shows answers. Gradio supplies `element`, `upload`, `trigger`, `watch` and `props`.
 const sound = new Audio();
-const files = new Map(); // path of an upload -> the visitor's own file, which is what plays: the server keeps none
+const files = new Map(); // path of an upload -> the visitor's own file, which is played: the server keeps no copy
 const find = (name) => document.querySelector(`#page ${name}`);
-const say = (text) => { find(".drop + .message").textContent = text; };
+const showMessage = (text) => { find(".drop + .message").textContent = text; };
 
-function silence() {
+function stopSound() {
   sound.pause();
   URL.revokeObjectURL(sound.src);
 }
 
 function refuse(file, reason) {
-  silence();
-  props.value = { html: "", json: null }; // else the song before seems to be the answer
-  say(`${file.name}: ${reason}`);
+  stopSound();
+  props.value = { html: "", json: null }; // otherwise the previous song would seem to be the answer
+  showMessage(`${file.name}: ${reason}`);
 }
 
 async function send(file) {
   if (file.size > props.max_megabytes * 1e6) {
-    return refuse(file, `${(file.size / 1e6).toFixed(1)} MB, expected ${props.max_megabytes} MB at most`);
+    return refuse(file, `${(file.size / 1e6).toFixed(1)} MB, expected at most ${props.max_megabytes} MB`);
   }
-  say("");
+  showMessage("");
   try {
     const { path } = await upload(file);
     files.set(path, file);
@@ -31,7 +31,7 @@ async function send(file) {
 
 find(".drop input").addEventListener("change", ({ target }) => {
   if (target.files.length) send(target.files[0]);
-  target.value = ""; // so that the same file may be chosen again
+  target.value = ""; // so that the same file can be chosen again
 });
 for (const [name, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
   document.addEventListener(name, (event) => {
@@ -72,10 +72,10 @@ function show() {
   if (!sound.paused) requestAnimationFrame(show);
 }
 for (const name of ["play", "pause", "seeked", "ended"]) sound.addEventListener(name, show);
-sound.addEventListener("error", () => say("This browser cannot play the file; its tags are below."));
+sound.addEventListener("error", () => showMessage("This browser cannot play the file. Its tags are below."));
 
 watch("value", () => {
-  silence();
+  stopSound();
   if (!props.value.json) return;
   sound.src = URL.createObjectURL(files.get(props.value.path));
   show();

@@ -1,4 +1,4 @@
-"""Serves the page, with a folder for uploads that goes when it ends."""
+"""Serves the browser page, with a folder of uploads that is removed when the server ends."""
 
 import os
 import socket
@@ -11,22 +11,22 @@ from tempfile import TemporaryDirectory
 
 import uvicorn
 
-from genre_tagger.errors import UserError
-from genre_tagger.page.guarding import Limits
-from genre_tagger.page.listening import Listener
+from genre_tagger.errors import FieldError
+from genre_tagger.page.upload_limits import UploadLimits
+from genre_tagger.page.uploads import UploadTagger
 from genre_tagger.tagging.tagger import Tagger
 
-UPLOADS = "GRADIO_TEMP_DIR"  # the variable that gradio has for it
-GRACE_SECONDS = 1  # that an open page, which never hangs up by itself, may keep the server from ending
+UPLOADS = "GRADIO_TEMP_DIR"  # environment variable with the folder of uploads
+GRACE_SECONDS = 1  # how long open pages, which never close their connection, may delay the end of the server
 
 
 @dataclass(frozen=True)
 class PageServer:
-    """A page that is ready: its address takes connections already.
+    """A server whose address already accepts connections.
 
     Attributes:
-        address: of the page.
-        tags: that its model knows.
+        address: URL of the page.
+        tags: tags of its model.
     """
 
     address: str
@@ -35,35 +35,35 @@ class PageServer:
     _listening: socket.socket
 
     def run(self) -> None:
-        """Serves until a signal or `stop`."""
+        """Serve until a signal or `stop`."""
         self._server.run(sockets=[self._listening])
 
     def stop(self) -> None:
-        """Ends `run`, for another thread to call."""
+        """End `run`. To be called from another thread."""
         self._server.should_exit = True
 
 
 @contextmanager
-def open_page(model: Path, host: IPv4Address | IPv6Address, port: int, limits: Limits) -> Iterator[PageServer]:
-    """Loads a model and makes the page ready; uploads lie in a temporary folder that is removed at the end.
+def open_page(model: Path, host: IPv4Address | IPv6Address, port: int, limits: UploadLimits) -> Iterator[PageServer]:
+    """Load a model and prepare its page. Uploads are kept in a temporary folder that is removed at the end.
 
     Args:
-        model: a run directory or an exported version, as `Tagger.of_model` takes it.
-        host: an address of this machine, or the unspecified one for all.
-        port: the port; 0 for any that is free.
-        limits: of uploads.
+        model: a run directory or an exported version, as for `Tagger.load`.
+        host: an address of this machine, or the unspecified address for all addresses.
+        port: TCP port; 0 for any free one.
+        limits: limits of an upload.
 
     Raises:
-        UserError: no model there, or the address cannot be listened on.
+        UserError: there is no model, it cannot be loaded, or the server cannot listen on the address.
     """
     with _listening_at(host, port) as listening:
-        tagger = Tagger.of_model(model)
+        tagger = Tagger.load(model)
         with TemporaryDirectory(prefix="genre-tagger-") as uploads:
-            os.environ[UPLOADS] = uploads
-            from genre_tagger.page.blocks import build_app  # gradio makes a folder where the variable said at import
+            os.environ[UPLOADS] = uploads  # gradio creates a folder there when it is imported
+            from genre_tagger.page.gradio_app import build_app
 
-            listener = Listener(tagger, Path(uploads), limits.minutes)
-            app = build_app(listener, f"{model}, {len(tagger.tags)} tags", limits)
+            upload_tagger = UploadTagger(tagger, Path(uploads), limits.minutes)
+            app = build_app(upload_tagger, f"{model}, {len(tagger.tags)} tags", limits)
             config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
             yield PageServer(_address(listening), tagger.tags, uvicorn.Server(config), listening)
 
@@ -73,15 +73,15 @@ def _listening_at(host: IPv4Address | IPv6Address, port: int) -> socket.socket:
     try:
         return socket.create_server((str(host), port), family=family)
     except OSError as error:
-        reason = os.strerror(error.errno).lower()
-        raise UserError(
-            f"--host {host} --port {port}: cannot listen there ({reason}), expected a free port of an address of this "
-            "machine"
-        ) from None
+        reason = os.strerror(error.errno or 0).lower()
+        raise FieldError(
+            "port",
+            f"{host}:{port}: cannot listen there ({reason}), expected an address of this machine and a free port",
+        ) from error
 
 
 def _address(listening: socket.socket) -> str:
-    """Of the page, for a browser on this machine."""
+    """Return the URL of the page for a browser on this machine."""
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,1 +1,1 @@
-"""A run on one self-contained HTML page."""
+"""The HTML report of a run, one self-contained file."""

@@ -1,6 +1,6 @@
 "use strict";
 
-// A heading sorts its table, the other way round when pressed again. Cells without a value stay at the end.
+// A click on a heading sorts the table. A second click reverses the order. Cells without a value are always last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {

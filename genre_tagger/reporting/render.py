@@ -1,4 +1,4 @@
-"""The page as HTML. All text is escaped; a policy in its head forbids the browser to load anything from outside."""
+"""Rendering of the HTML report. All text is escaped, and a content security policy blocks all external resources."""
 
 import base64
 import hashlib
@@ -7,13 +7,16 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from genre_tagger.reporting.view import Page
+from genre_tagger.reporting.content import ReportPage
 
 PACKAGE = "genre_tagger.reporting"
 
 
-def render(page: Page) -> str:
-    """The page, its style and its script in it; the script alone may run, known by its SHA-256."""
+def render(page: ReportPage) -> str:
+    """Return the HTML report, with its style sheet and its script.
+
+    The content security policy allows only this script to run, by its SHA-256.
+    """
     environment = Environment(
         loader=PackageLoader(PACKAGE, "."),
         autoescape=True,
@@ -32,5 +35,5 @@ def _own_file(name: str) -> Markup:
 
 
 def _sha256(script: str) -> str:
-    """As a content security policy names it."""
+    """Return the hash of a script in the form that a content security policy uses."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

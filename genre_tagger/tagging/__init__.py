@@ -1,1 +1,1 @@
-"""A model at work on music: files to tags, taggrams and embeddings."""
+"""Tagging of audio files: tags, taggrams and embeddings of whole songs."""

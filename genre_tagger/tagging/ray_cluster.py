@@ -1,4 +1,4 @@
-"""A connection to a Ray cluster, quiet, without a dashboard and without reports to anybody."""
+"""A connection to a Ray cluster, with little log output, without a dashboard and without usage reports."""
 
 import logging
 import os
@@ -8,23 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from genre_tagger.errors import UserError
+from genre_tagger.errors import FieldError, UserError
 
 CONNECT_SECONDS = 10
-# Of each lost machine Ray says that it is, and why; this is its log, and what is begun anew.
-NOT_TOLD = r"^Raylet is terminated|will be retried\. Error: Task failed because the node"
+# Ray prints one line that names a lost machine. Its further lines, about the log and the repeated tasks, are hidden.
+HIDDEN_LOGS = r"^Raylet is terminated|will be retried\. Error: Task failed because the node"
 
 
 @contextmanager
 def ray_cluster() -> Iterator[ModuleType]:
-    """Yields Ray, connected to the cluster of RAY_ADDRESS or of this machine, or else to one that it starts here.
+    """Yield Ray, connected to the cluster at RAY_ADDRESS, to one that runs on this machine, or to a new one.
 
-    One that it starts is reached from this machine alone and ends with it.
+    A new cluster can be reached from this machine only, and is shut down at the end of the `with` block.
 
     Raises:
-        UserError: Ray is not installed, does not answer, does not take the command line, or fails while it is used.
+        UserError: Ray is not installed, an argument on the command line is not UTF-8, the cluster does not answer, or
+            it fails inside the block.
     """
-    _refuse_odd_command_line()
+    _refuse_undecodable_arguments()
     ray = import_ray()
     _connect(ray)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -35,45 +36,57 @@ def ray_cluster() -> Iterator[ModuleType]:
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         first = next((line for line in str(cause).splitlines() if line.strip()), "")
-        raise UserError(
-            f"--runner ray: the cluster failed ({type(cause).__name__}: {first}); the same command goes on from there"
+        raise FieldError(
+            "runner", f"ray: the cluster failed ({type(cause).__name__}: {first}); rerun the command to resume"
         ) from error
     finally:
         ray.shutdown()
 
 
 def import_ray() -> ModuleType:
-    """Ray, quiet: it reads these settings while it is imported. Raises UserError where it is not installed."""
+    """Set the environment variables that Ray reads when it is imported, and return the module `ray`.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # notes on what is being done about a lost machine
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOT_TOLD)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # otherwise Ray logs every step after it loses a machine
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", HIDDEN_LOGS)
     try:
         import ray
         import ray.data
     except ImportError as error:
-        raise UserError(f"--runner ray: {error}; install it with `pip install 'genre-tagger[ray]'`") from None
-    return ray
+        raise FieldError("runner", f"ray: {error}; install it with `pip install 'genre-tagger[ray]'`") from error
+    module: ModuleType = ray
+    return module
 
 
-def _refuse_odd_command_line() -> None:
-    """Ray notes it, and fails over names that are no UTF-8."""
+def _refuse_undecodable_arguments() -> None:
+    """Refuse arguments that are not UTF-8. Ray records the command line and fails on such arguments."""
     try:
         "".join(sys.argv).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            "--runner ray: found names on the command line that are no UTF-8; expected their folder, or a "
-            "--catalogue FILE with them"
-        ) from None
+    except UnicodeEncodeError as error:
+        raise FieldError(
+            "runner",
+            "ray: found names on the command line that are not UTF-8; expected the folder of these files, or a "
+            "--catalogue FILE that lists them",
+        ) from error
 
 
 def _connect(ray: ModuleType) -> None:
-    address, quiet = os.environ.get("RAY_ADDRESS", "auto"), {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = os.environ.get("RAY_ADDRESS", "auto")
     host, _, port = address.rpartition(":")
     try:
-        if host:  # Ray itself would try for a quarter of an hour
+        if host:  # checked first, because Ray would retry for a quarter of an hour
             socket.create_connection((host, port), CONNECT_SECONDS).close()
-        ray.init(address, **quiet)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except OSError as error:
         if host:
-            raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error}); expected HOST:PORT") from None
-        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            raise UserError(f"RAY_ADDRESS: no cluster answers at {address} ({error}); expected HOST:PORT") from error
+        ray.init(
+            "local",
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )

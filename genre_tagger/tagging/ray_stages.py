@@ -1,6 +1,6 @@
-"""What the machines of a cluster do: fetch songs and cut them into windows; score windows of several songs at once.
+"""The two stages that run on a cluster: songs are copied and cut into windows; batches of windows are scored.
 
-Decoding processes import this module, so it stays light.
+Decoding processes import this module, so its imports must stay light.
 """
 
 import hashlib
@@ -9,50 +9,52 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePath
 from tempfile import NamedTemporaryFile, TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from pyarrow import fs
 
+from genre_tagger.audio.decode import Undecodable
+from genre_tagger.audio.isolated_decoder import decode_blocks_apart
 from genre_tagger.config import Config
-from genre_tagger.data.decode import Undecodable
-from genre_tagger.data.decode_apart import decode_blocks_apart
+from genre_tagger.errors import first_line
+from genre_tagger.tagging.audio_files import SUFFIXES
 from genre_tagger.tagging.catalogue import open_file
-from genre_tagger.tagging.hearing import Heard
-from genre_tagger.tagging.listing import SUFFIXES
+from genre_tagger.tagging.decoded_song import DecodedSong
 from genre_tagger.tagging.windows import cut_windows
 
-FETCH_BYTES = 16 << 20  # of most songs all: a store is asked once for each
+FETCH_BYTES = 16 << 20  # larger than most songs, so that a store gets one request per song
 
 Rows = dict[str, np.ndarray]  # columns of Ray Data
 
 
 def songs_to_windows(songs: Rows, store: fs.FileSystem | None, config: Config) -> Iterator[Rows]:
-    """All windows of songs, one a row, as they are decoded; what is known of a song stands in its last row.
+    """Yield batches of windows, one per row, while songs are decoded. The last row of a song describes the song.
 
-    A song without usable audio has a row too, with a window of zeros.
+    A song without usable audio also has at least one row, which may hold a window of zeros.
 
     Args:
-        songs: `number` of each and its `name` as bytes.
-        store: where they lie, see `Catalogue`.
-        config: a `covering` one.
+        songs: `number` of each song and its `name` as bytes.
+        store: store of the songs, see `Catalogue`.
+        config: configuration of the model, as `Config.covering` returns it.
 
-    Returns:
-        Columns `number` of the song, `start` (a window's first sample), `window` float32 [samples]; in a last row
-        `windows`, how many rows the song has, `sha256`, `seconds`, `flag` and `reason`, which are 0 or empty in others.
+    Yields:
+        Columns `number` of the song, `start` (first sample of the window) and `window` float32 [samples]. The columns
+        `windows` (number of rows of the song), `sha256`, `seconds`, `flag` and `reason` are set in the last row of a
+        song only; in its other rows they are 0, NaN or empty.
     """
     named = zip(songs["number"].tolist(), map(os.fsdecode, songs["name"]), strict=True)
     rows = (row for number, name in named for row in _rows(number, name, store, config))
-    while some := list(islice(rows, config.training.batch_size)):
+    while some := list(islice(rows, config.inference.batch_size)):
         yield {column: np.array([row[column] for row in some]) for column in some[0]}
 
 
 def _rows(number: int, name: str, store: fs.FileSystem | None, config: Config) -> Iterator[dict[str, Any]]:
-    """The last row is held back until the song has ended."""
+    """Yield the rows of a song, each only when the next one is known, because the last row describes the song."""
     window = np.zeros(config.window_samples, np.float32)
-    row = {"number": number, "start": 0, "window": window, "windows": 0}
+    row: dict[str, Any] = {"number": number, "start": 0, "window": window, "windows": 0}
     row |= {"sha256": "", "seconds": np.nan, "flag": "", "reason": ""}
-    known = {"windows": 0}
+    known: dict[str, Any] = {"windows": 0}
     try:
         with NamedTemporaryFile(suffix=_suffix(name)) as copy:
             known["sha256"] = _fetch(name, store, copy)
@@ -63,26 +65,30 @@ def _rows(number: int, name: str, store: fs.FileSystem | None, config: Config) -
                 known["windows"] += 1
     except Undecodable as reason:
         known["reason"] = str(reason)
-    except OSError as error:  # of the copy
-        known["reason"] = f"cannot be copied to where it is decoded: {_in_words(error)}"
+    except OSError as error:  # while the copy was written
+        known["reason"] = f"cannot be copied to where it is decoded: {_reason(error)}"
     yield row | known | {"windows": max(known["windows"], 1)}
 
 
 def _suffix(name: str) -> str:
-    """Of a copy, for what is decoded by its suffix; what else stands in a name may not go into another."""
+    """Return the suffix of a copy, by which some formats are recognised.
+
+    An unknown suffix is dropped, because it may be too long for the name of the copy.
+    """
     suffix = PurePath(name).suffix
     return suffix if suffix.lower() in SUFFIXES else ""
 
 
 def _windows(file: Path, config: Config, known: dict[str, Any]) -> Iterator[tuple[int, np.ndarray]]:
-    """As `cut_windows`; notes what is known of the song at its end."""
-    heard = Heard(file, config.frontend.sample_rate, decode_blocks_apart)
-    yield from cut_windows(heard.blocks(), config)
-    known |= {"seconds": heard.seconds, "flag": heard.flag(config.window.seconds)}
+    """Yield the windows of a song like `cut_windows`. Add its length and flag to `known` at the end."""
+    rate = config.frontend.sample_rate
+    song = DecodedSong(decode_blocks_apart(file, rate), rate)
+    yield from cut_windows(song.blocks(), config)
+    known |= {"seconds": song.seconds, "flag": song.flag(config.window.seconds)}
 
 
-def _fetch(name: str, store: fs.FileSystem | None, copy: BinaryIO) -> str:
-    """Copies a song; returns its SHA-256."""
+def _fetch(name: str, store: fs.FileSystem | None, copy: IO[bytes]) -> str:
+    """Copy a song and return its SHA-256."""
     digest = hashlib.sha256()
     for part in _read(name, store):
         digest.update(part)
@@ -96,26 +102,26 @@ def _read(name: str, store: fs.FileSystem | None) -> Iterator[bytes]:
         with open_file(name, store) as file:
             while part := file.read(FETCH_BYTES):
                 yield part
-    except (OSError, ValueError) as error:  # Arrow's for odd names is the latter
-        raise Undecodable(f"cannot be read: {_in_words(error)}") from None
+    except (OSError, ValueError) as error:  # a name with NUL raises ValueError
+        raise Undecodable(f"cannot be read: {_reason(error)}") from error
 
 
-def _in_words(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error).splitlines()[0]).lower()
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or first_line(error)).lower()
 
 
 class Scorer:
-    """A model on one device; Ray makes an actor of it.
+    """A model on one device. Ray runs it as an actor.
 
     Args:
-        packed: the files of the model by name, so that no machine needs its directory.
-        threads: that it may compute with; None leaves that to TensorFlow, for a GPU.
+        packed: contents of the model's files by relative path, so that no machine needs the model's directory.
+        threads: number of threads of TensorFlow; None uses TensorFlow's default, as on a GPU.
     """
 
     def __init__(self, packed: dict[str, bytes], threads: int | None):
         import tensorflow as tf
 
-        from genre_tagger.tagging.models import ModelFiles
+        from genre_tagger.tagging.window_models import ModelFiles
 
         if threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -128,6 +134,6 @@ class Scorer:
             self._model = ModelFiles.find(Path(folder)).load()
 
     def __call__(self, windows: Rows) -> Rows:
-        """The same rows with `probabilities` float32 [tags] in place of `window`."""
+        """Return the rows with `probabilities` float32 [tags] in place of `window`."""
         probabilities, _ = self._model(windows["window"], embed=False)
         return {name: column for name, column in windows.items() if name != "window"} | {"probabilities": probabilities}

@@ -1,35 +1,43 @@
-"""A song's tags over time as a PNG."""
+"""Plots the tags of a song over time as a PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from genre_tagger.errors import UserError
-from genre_tagger.figures import name_ticks
+from genre_tagger.errors import FieldError
 from genre_tagger.files import replacing, storage_errors
-from genre_tagger.tagging.results import ranked
+from genre_tagger.plotting import name_ticks
+from genre_tagger.tagging.song import ranked
 from genre_tagger.tagging.tagger import Taggram
 
 DPI = 100
-WIDTH, MARGIN = 12.0, 1.6  # inches; the margin is what title and time axis take of the height
+WIDTH, MARGIN = 12.0, 1.6  # inches; the margin is the height of the title and the time axis
 INCHES_PER_TAG = 0.3
 TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 MAX_TICKS = 14
 
 
 def plot_taggram(path: Path, taggram: Taggram, tags: Sequence[str], top: int, title: str) -> None:
-    """Probabilities of the song's `top` highest tags, the highest on top, by minutes and seconds.
+    """Plot the probabilities of the `top` highest tags of a song over time, with the highest tag on top.
 
-    A window's colour begins where the window does and ends where the next one begins.
+    The colour of a window begins where the window begins and ends where the next window begins.
+
+    Args:
+        path: the PNG file.
+        taggram: taggram of the song.
+        tags: ordered tag names.
+        top: number of tags.
+        title: title of the plot.
 
     Raises:
-        UserError: the song is flagged, so there are no windows; the file cannot be written.
+        UserError: the song has a flag, so it has no windows; or the file cannot be written.
     """
     if taggram.flag:
-        raise UserError(f"--taggram: {title} is {taggram.flag}, expected a song that can be judged")
+        raise FieldError("taggram", f"found {title}, which is {taggram.flag}, expected a song that can be tagged")
     names = list(ranked(taggram.scores, tags))[:top]
     shown = taggram.probabilities[:, [tags.index(name) for name in names]].T
     figure = Figure(figsize=(WIDTH, MARGIN + INCHES_PER_TAG * len(names)), dpi=DPI, layout="constrained")
@@ -40,17 +48,17 @@ def plot_taggram(path: Path, taggram: Taggram, tags: Sequence[str], top: int, ti
     axes.invert_yaxis()
     _mark_minutes(axes, taggram.seconds)
     axes.set_title(title, parse_math=False)
-    with storage_errors(path.parent), replacing(path) as beside:
-        figure.savefig(beside, format="png")
+    with storage_errors(path.parent), replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png")
 
 
 def _edges(taggram: Taggram) -> np.ndarray:
-    """Seconds [windows + 1]; a window may reach beyond the end of a short song."""
+    """Return the edges of the windows in seconds [windows + 1]. The window of a short song ends with the song."""
     end = min(float(taggram.times[-1]) + taggram.window_seconds, taggram.seconds)
     return np.append(taggram.times, end)
 
 
-def _mark_minutes(axes, seconds: float) -> None:
+def _mark_minutes(axes: Axes, seconds: float) -> None:
     step = next((step for step in TICK_SECONDS if seconds / step <= MAX_TICKS), TICK_SECONDS[-1])
     axes.xaxis.set_major_locator(MultipleLocator(step))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{int(second) // 60:02d}:{int(second) % 60:02d}"))

@@ -1,28 +1,31 @@
-"""Windows of a song as it is decoded: the same that evaluation cuts from a whole clip, without the whole in memory."""
+"""Cuts a song into windows while it is decoded. The windows equal those that evaluation cuts from a clip in memory."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 import numpy as np
 
+from genre_tagger.audio.decode import PCM16_SCALE, SILENT_PEAK
 from genre_tagger.config import Config
-from genre_tagger.data.decode import PCM16_SCALE, SILENT_PEAK
 
-Window = tuple[int, np.ndarray]  # its first sample, margins counted, and its samples
+Window = tuple[int, np.ndarray]  # index of the first sample in the song with its margins, and the samples
 
 
 def cut_windows(blocks: Iterable[np.ndarray], config: Config) -> Iterator[Window]:
-    """All windows of `evaluation_starts`, in order, each as soon as its samples are there.
+    """Yield the windows that start at `evaluation_starts`, in order, each as soon as its samples are decoded.
+
+    A song that is shorter than a window is padded with zeros.
 
     Args:
-        blocks: the waveform [samples], in pieces of any size.
-        config: a `covering` one; of a waveform shorter than a window the missing samples are zeros.
+        blocks: the waveform float32 [samples] in consecutive blocks of any size.
+        config: configuration of the model, as `Config.covering` returns it.
     """
     size, hop = config.window_samples, config.hop_samples
     margin = np.zeros(config.frontend.clip_margin, np.float32)
-    start, held, latest = 0, np.zeros(0, np.float32), None
+    start, held = 0, np.zeros(0, np.float32)
+    latest: np.ndarray | None = None
     for block in chain([margin], blocks, [margin]):
-        held = np.concatenate([held, block])  # begins where the next window does
+        held = np.concatenate([held, block])  # starts at the first sample of the next window
         while len(held) >= size:
             latest = held[:size]
             yield start, latest
@@ -34,7 +37,12 @@ def cut_windows(blocks: Iterable[np.ndarray], config: Config) -> Iterator[Window
 
 
 def batches_of(windows: Iterable[Window], size: int) -> Iterator[tuple[list[int], np.ndarray]]:
-    """First samples and windows [batch, samples], `size` at a time."""
+    """Yield batches of windows: the index of the first sample of each window, and the windows [batch, samples].
+
+    Args:
+        windows: the windows.
+        size: number of windows per batch; the last batch may have fewer.
+    """
     windows = iter(windows)
     while batch := list(islice(windows, size)):
         starts, waveforms = zip(*batch, strict=True)
@@ -42,10 +50,11 @@ def batches_of(windows: Iterable[Window], size: int) -> Iterator[tuple[list[int]
 
 
 def never_silent(windows: np.ndarray) -> np.ndarray:
-    """The same windows, but where one is silent a first sample of the smallest step that 16 bits have.
+    """Return the windows [batch, samples] with the first sample of silent windows set to the smallest 16-bit step.
 
-    Signatures that take windows refuse silent ones, which a song may well have: it is judged as a whole, and a run
-    scores its pauses. One such step is below what any front-end tells from silence.
+    The signatures of an exported model that take windows refuse silent ones. A song is checked for silence as a whole,
+    so it may contain silent windows, and the model of a run scores them. No front-end can distinguish one such step
+    from silence.
     """
     silent = np.abs(windows).max(axis=1) < SILENT_PEAK
     windows = windows.copy()

@@ -1,4 +1,4 @@
-"""The whole state of training in one file, so that a killed run goes on as if it had not been."""
+"""The complete state of training in one file, so that an interrupted run can resume exactly where it stopped."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,16 @@ from genre_tagger.files import replacing
 
 
 def save_state(path: Path, model: keras.Model, history: list[dict[str, Any]]) -> None:
-    """Writes weights, seed states, optimizer and history; whoever is killed meanwhile leaves the old file.
+    """Write the weights, seed states, optimizer state and history of a model.
 
-    Keras' BackupAndRestore leaves out dropout's seed states and forgets what other callbacks knew; here all of that
-    is in the variables or follows from the history.
+    If the process is interrupted while writing, the previous file stays intact. Keras' `BackupAndRestore` does not save
+    the seed states of dropout or the state of other callbacks. Here, the seed states are among the variables of the
+    model, and the state of the other callbacks follows from the history.
+
+    Args:
+        path: file to write; its folder is created if missing.
+        model: compiled model.
+        history: one dictionary per finished epoch.
     """
     path.parent.mkdir(exist_ok=True)
     arrays = {f"{number:05d}": np.asarray(variable) for number, variable in enumerate(_variables(model))}
@@ -25,22 +31,30 @@ def save_state(path: Path, model: keras.Model, history: list[dict[str, Any]]) ->
 
 
 def load_state(path: Path, model: keras.Model) -> list[dict[str, Any]]:
-    """Restores what `save_state` wrote into a model built from the same configuration; returns the history.
+    """Restore a state written by `save_state` and return its history.
+
+    Args:
+        path: file written by `save_state`.
+        model: compiled model, built from the same configuration.
+
+    Returns:
+        One dictionary per finished epoch.
 
     Raises:
-        UserError: the file is broken, or of a model with other variables.
+        UserError: the file is damaged or belongs to a model with other variables.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
-        history = json.loads(str(arrays.pop("history")))
+        history: list[dict[str, Any]] = json.loads(str(arrays.pop("history")))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); remove it and the same command trains from the start"
-        ) from None
+        raise UserError(f"{path}: cannot be read ({error}); remove it to train from the start") from error
     variables = _variables(model)
     if [array.shape for array in arrays.values()] != [tuple(variable.shape) for variable in variables]:
-        raise UserError(f"{path}: holds another model's variables (another version?); expected those of this one")
+        raise UserError(
+            f"{path}: found the variables of another model, perhaps of another version of the package; remove it to "
+            "train from the start"
+        )
     for variable, array in zip(variables, arrays.values(), strict=True):
         variable.assign(array)
     return history

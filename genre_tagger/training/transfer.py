@@ -1,30 +1,33 @@
-"""Starting from another run: the weights of the layers that two models share, and layers that then stay as they are."""
+"""Starting from another run: copy the weights of the layers that two models share, and freeze layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from genre_tagger.config import Config
-from genre_tagger.data.clips import read_tags
-from genre_tagger.errors import UserError
+from genre_tagger.errors import FieldError
+from genre_tagger.files import sha256_of
 from genre_tagger.models.tagger import OUTPUT_NAME, load_tagger
-from genre_tagger.run import open_run, read_data
+from genre_tagger.runs.directory import RunDirectory, open_run
+from genre_tagger.runs.record import StartRecord
+from genre_tagger.sources.clips import read_tags
+from genre_tagger.training.start import Start
 
 HEAD_PREFIX = "head_"
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a model can take from a run.
+class SharedLayers:
+    """The layers that a model can take from a run.
 
     Attributes:
-        theirs: the run's layers, by name.
-        tags: of the run, ordered.
-        taken, fresh: names of the model's layers before the output, in the order of its summary: of the same name and
-            shapes in the run, and the others.
+        theirs: layers of the run's model, by name.
+        tags: ordered tags of the run.
+        taken: names of the layers before the output that both models have with the same shapes, in the order of the
+            model's summary.
+        fresh: names of the other layers of the model before the output, which start from random weights.
     """
 
     theirs: dict[str, keras.layers.Layer]
@@ -33,102 +36,152 @@ class Start:
     fresh: list[str]
 
 
-def check_start(model: keras.Model, config: Config) -> None:
-    """Refuses what no training could start from, before anything long begins.
+def check_start(model: keras.Model, config: Config, start: Start | None) -> None:
+    """Check that a training can start from a run, before data is prepared.
 
     Args:
-        model: built from the configuration, for whatever tags.
-        config: says from what run, and how many layers stay frozen.
+        model: tagger built from the configuration, for any tags.
+        config: configuration of the run to train.
+        start: the run to start from; None for random weights.
 
     Raises:
-        UserError: `training.init` is no trained run, has another front-end or no layer in common; `training.freeze` is
-            given without it, covers all layers, or one that begins anew.
+        FieldError: the start has another front-end or no layer in common with the model, or a layer to freeze does not
+            exist, is the output layer, or would not get its weights from that run.
+        UserError: the start is not a trained run.
     """
-    training = config.training
-    if training.init is None:
-        if training.freeze:
-            raise UserError(f"--freeze {training.freeze}: goes with --init RUN, whose layers it freezes")
+    if start is None:
         return
-    start = _shared(Path(training.init), model, config)
-    for name in frozen_layers(model, training.freeze):
-        if name in start.fresh:
-            raise UserError(
-                f"--freeze {training.freeze}: layer {name!r} begins anew, since {training.init} has none of its shape; "
-                "expected layers of that run alone"
+    shared = _shared(start.run, model, config)
+    for name in frozen_layers(model, start.freeze):
+        if name in shared.fresh:
+            raise FieldError(
+                "freeze",
+                f"found the layer {name!r}, which would start from random weights because {start.run} has no layer "
+                f"with its name and shape; expected layers of that run",
             )
 
 
-def start_from(path: Path, model: keras.Model, config: Config, tags: Sequence[str]) -> str:
-    """Copies a run's weights into a model, layer by layer of one name and shape; the output layer's tag by tag.
+def start_from(start: Start, model: keras.Model, config: Config, tags: Sequence[str]) -> str:
+    """Copy the weights of a run into a model: by layer name and shape, in the output layer by tag.
 
     Args:
-        path: directory of a trained run.
-        model: the tagger to start, built for `tags`.
-        config: of the model.
-        tags: ordered names.
+        start: the run to start from.
+        model: the tagger, built for `tags`.
+        config: configuration of the model.
+        tags: ordered tag names.
 
     Returns:
-        What was taken, what begins anew and what stays frozen, in a line.
+        One line for the log: how many layers and output tags were copied, and which layers are new or frozen.
 
     Raises:
-        UserError: as `check_start`.
+        UserError: see `check_start`.
     """
-    start = _shared(path, model, config)
-    for name in start.taken:
-        model.get_layer(name).set_weights(start.theirs[name].get_weights())
-    shared = _copy_tags(model.get_layer(OUTPUT_NAME), tags, start) if _reads_the_same(model, start) else 0
-    said = f"starting from {path}: {len(start.taken)} layers, and the output of {shared} of {len(tags)} tags"
-    for what, names in (("new", start.fresh), ("frozen", frozen_layers(model, config.training.freeze))):
-        said += f"; {what}: {', '.join(names)}" if names else ""
-    return said
+    shared = _shared(start.run, model, config)
+    for name in shared.taken:
+        model.get_layer(name).set_weights(shared.theirs[name].get_weights())
+    copied = _copy_tags(model.get_layer(OUTPUT_NAME), tags, shared) if _reads_the_same(model, shared) else 0
+    line = f"starting from {start.run}: {len(shared.taken)} layers, and the output of {copied} of {len(tags)} tags"
+    for what, names in (("new", shared.fresh), ("frozen", frozen_layers(model, start.freeze))):
+        line += f"; {what}: {', '.join(names)}" if names else ""
+    return line
 
 
-def freeze(model: keras.Model, count: int) -> None:
-    """Keeps the first `count` layers with weights as they are, batch statistics included.
+def freeze(model: keras.Model, prefixes: Sequence[str]) -> None:
+    """Make layers keep their weights and batch statistics during training.
+
+    Args:
+        model: the tagger.
+        prefixes: names or prefixes of its layers.
 
     Raises:
-        UserError: no layer would be left to train but the output's.
+        FieldError: see `frozen_layers`.
     """
-    for name in frozen_layers(model, count):
+    for name in frozen_layers(model, prefixes):
         model.get_layer(name).trainable = False
 
 
-def frozen_layers(model: keras.Model, count: int) -> list[str]:
-    """Names of the first `count` layers with weights, in the order of the model's summary; raises as `freeze`."""
+def frozen_layers(model: keras.Model, prefixes: Sequence[str]) -> list[str]:
+    """Find the layers before the output that have weights and a name that begins with one of the prefixes.
+
+    Args:
+        model: the tagger.
+        prefixes: names or prefixes of its layers.
+
+    Returns:
+        The names in the order of the model's summary.
+
+    Raises:
+        FieldError: a prefix matches no such layer.
+    """
     names = _before_output(model)
-    if count > len(names):
-        raise UserError(
-            f"--freeze {count}: the model has {len(names)} layers with weights before its output, expected so many at "
-            "most"
-        )
-    return names[:count]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            known = ", ".join(sorted({name.split("_")[0] for name in names}))
+            raise FieldError(
+                "freeze",
+                f"found {prefix!r}, but no name of a layer before the output begins with it; expected for example "
+                f"one of {known}",
+            )
+    return [name for name in names if name.startswith(tuple(prefixes))] if prefixes else []
 
 
-def origin_of(path: Path) -> dict[str, Any]:
-    """What has to be told of a run that another one starts from: its place, its data, where its weights come from."""
-    data = read_data(open_run(path)[0])
-    told = ("source", "protocol", "origin", "init")
-    return {"run": str(path), **{name: data[name] for name in told if data.get(name) is not None}}
+def record_of(start: Start | None, begun: RunDirectory) -> StartRecord | None:
+    """Return the record of a start for `data.json`.
+
+    A run with a checkpoint no longer needs the run that it started from. If its `data.json` names the same path, the
+    start recorded there is returned, with the given frozen layers. The run can therefore be resumed after the other run
+    was trained further, moved or removed.
+
+    Args:
+        start: the run to start from; None for random weights.
+        begun: directory of the run to train, which may not exist yet.
+
+    Returns:
+        The record; None for random weights.
+
+    Raises:
+        UserError: the start is not a trained run.
+    """
+    if start is None:
+        return None
+    path = str(start.run.resolve())
+    known = begun.read_record().start if begun.checkpoint.exists() else None
+    if known is not None and known.run == path:
+        return known.model_copy(update={"frozen": start.freeze})
+    run, _ = open_run(start.run)
+    record = run.read_record()
+    return StartRecord(
+        run=path,
+        digest=sha256_of(run.model),
+        frozen=start.freeze,
+        source=record.source,
+        protocol=record.protocol,
+        origin=record.origin,
+        start=record.start,
+    )
 
 
-def _shared(path: Path, model: keras.Model, config: Config) -> Start:
+def _shared(path: Path, model: keras.Model, config: Config) -> SharedLayers:
     run, their_config = open_run(path)
     _check_features(path, their_config, config)
     theirs = {layer.name: layer for layer in load_tagger(run.model).layers}
     names = _before_output(model)
     taken = [name for name in names if _shapes(model.get_layer(name)) == _shapes(theirs.get(name))]
     if all(name.startswith(HEAD_PREFIX) for name in taken):
-        raise UserError(f"--init {path}: its model has no layer in common with this one; expected a run of its preset")
-    return Start(theirs, read_tags(run.tags), taken, [name for name in names if name not in taken])
+        raise FieldError(
+            "init", f"{path}: its model has no layer in common with the one to train; expected a run of the same preset"
+        )
+    return SharedLayers(theirs, read_tags(run.tags), taken, [name for name in names if name not in taken])
 
 
 def _check_features(path: Path, their_config: Config, config: Config) -> None:
     theirs = their_config.frontend.model_dump()
     for field, value in config.frontend.model_dump().items():
         if theirs[field] != value:
-            raise UserError(
-                f"--init {path}: hears other features (frontend.{field} is {theirs[field]!r} there, {value!r} here); "
-                "expected the same front-end"
+            raise FieldError(
+                "init",
+                f"{path}: found frontend.{field} {theirs[field]!r} there and {value!r} here; expected the same "
+                "front-end",
             )
 
 
@@ -140,18 +193,21 @@ def _shapes(layer: keras.layers.Layer | None) -> list[tuple[int, ...]] | None:
     return layer and [tuple(weight.shape) for weight in layer.weights]
 
 
-def _reads_the_same(model: keras.Model, start: Start) -> bool:
-    """Whether the output layer reads what the run's does: the layer before it was taken, and is as wide."""
+def _reads_the_same(model: keras.Model, shared: SharedLayers) -> bool:
+    """Return whether both output layers have the same input.
+
+    They do if the last layer before the output was copied and the input widths of the output layers are equal.
+    """
     last = _before_output(model)[-1]
-    widths = [layer.kernel.shape[0] for layer in (model.get_layer(OUTPUT_NAME), start.theirs[OUTPUT_NAME])]
-    return last in start.taken and widths[0] == widths[1]
+    widths = [layer.kernel.shape[0] for layer in (model.get_layer(OUTPUT_NAME), shared.theirs[OUTPUT_NAME])]
+    return last in shared.taken and bool(widths[0] == widths[1])
 
 
-def _copy_tags(output: keras.layers.Dense, tags: Sequence[str], start: Start) -> int:
-    """Copies the weights of the tags that both have, by name; returns of how many."""
-    (kernel, bias), (their_kernel, their_bias) = output.get_weights(), start.theirs[OUTPUT_NAME].get_weights()
-    shared = [tag for tag in tags if tag in start.tags]
-    ours, others = [tags.index(tag) for tag in shared], [start.tags.index(tag) for tag in shared]
+def _copy_tags(output: keras.layers.Dense, tags: Sequence[str], shared: SharedLayers) -> int:
+    """Copy the output weights of the tags that both models have, by name. Return the number of these tags."""
+    (kernel, bias), (their_kernel, their_bias) = output.get_weights(), shared.theirs[OUTPUT_NAME].get_weights()
+    names = [tag for tag in tags if tag in shared.tags]
+    ours, others = [tags.index(tag) for tag in names], [shared.tags.index(tag) for tag in names]
     kernel[:, ours], bias[ours] = their_kernel[:, others], their_bias[others]
     output.set_weights([kernel, bias])
-    return len(shared)
+    return len(names)

@@ -1,4 +1,4 @@
-"""The synthesised collection: a function of its seed, readable as a folder, and tagged by what can be measured."""
+"""The synthesised collection: it depends on its seed only, opens as a folder source, and its tags match its sound."""
 
 import csv
 import sys
@@ -17,7 +17,7 @@ from benchmarks.collection.rendering import render, write_song
 from benchmarks.collection.song import TAGS, Room, Section, Song
 from benchmarks.collection.sound import SAMPLE_RATE
 from benchmarks.collection.voices import VOICES, Shade
-from genre_tagger.data.folder import FolderSource
+from genre_tagger.sources.folder import FolderSource
 
 SONGS = 5  # the fewest in which every split occurs
 SEED = 3
@@ -26,7 +26,7 @@ SHADE = Shade(bright=0.6, detune_cents=0.0, hold=0.5, pick=0.0)
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory) -> Path:
-    """A folder made by the command."""
+    """Return a folder made by the command."""
     folder = tmp_path_factory.mktemp("collection")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["collection", str(folder), "--songs", str(SONGS), "--seed", str(SEED)])
@@ -49,7 +49,7 @@ def test_a_folder_source_reads_it(collection):
         assert 0.001 < np.abs(samples).max() < 0.98
 
 
-def test_a_song_is_a_function_of_seed_and_number_alone(collection, tmp_path):
+def test_a_song_depends_on_seed_and_number_only(collection, tmp_path):
     rows = write_song(tmp_path, SEED, 4)
     with (collection / "tags.csv").open(newline="") as file:
         assert [list(map(str, row)) for row in rows] == [row for row in csv.reader(file) if row[1] == "song-0004"]
@@ -58,7 +58,7 @@ def test_a_song_is_a_function_of_seed_and_number_alone(collection, tmp_path):
     assert compose(SEED, 4) != compose(SEED + 1, 4) != compose(SEED + 1, 5)
 
 
-def test_every_tag_is_held_and_lacked_in_every_split():
+def test_every_tag_has_positives_and_negatives_in_every_split():
     held = {split: np.array(flags) for split, flags in _flags_by_split(songs(100)).items()}
     assert set(held) == {"train", "valid", "test"}
     for flags in held.values():
@@ -73,7 +73,7 @@ def _flags_by_split(composed: list[Song]) -> dict[str, list[list[bool]]]:
     return flags
 
 
-def test_major_and_minor_are_the_third_that_is_played():
+def test_major_and_minor_follow_the_thirds_that_are_played():
     for song in songs(60):
         for section in song.sections:
             end = section.start_seconds + 8
@@ -105,7 +105,7 @@ def test_voices_are_in_tune(name, hz):
     assert frequencies[near][power[near].argmax()] == pytest.approx(hz, rel=0.003)  # 5 cents
 
 
-def test_kicks_come_at_the_tempo():
+def test_kicks_follow_the_tempo():
     beating = [
         (song, section) for song in songs(20) for section in song.sections if "four on the floor" in song.tags(section)
     ]
@@ -115,7 +115,7 @@ def test_kicks_come_at_the_tempo():
 
 
 def _kick_seconds(song: Song, section: Section) -> float:
-    """The middling time between peaks of what lies below 120 Hz, drums alone."""
+    """Return the median seconds between loudness peaks below 120 Hz, in a mix of the drums only."""
     bare = replace(song, room=Room("dry", 0.1, 0.0), crackle_db=None)
     drums = replace(section, layers=(), drive_db=None, tremolo_hz=None)
     low = sosfilt(butter(4, 120, fs=SAMPLE_RATE, output="sos"), render(bare, drums, np.random.default_rng(0)))
@@ -124,14 +124,14 @@ def _kick_seconds(song: Song, section: Section) -> float:
     return float(np.median(np.diff(peaks))) / SAMPLE_RATE
 
 
-def test_vinyl_clicks_stand_out_of_the_smooth():
+def test_vinyl_clicks_have_the_given_rate():
     smooth = np.sin(2 * np.pi * 440 * np.arange(8 * SAMPLE_RATE) / SAMPLE_RATE)
-    worn = effects.crackle(smooth, level_db=6, clicks_a_second=10, rng=np.random.default_rng(0))
-    jumps = np.abs(np.diff(worn - smooth)) > 0.3  # of an RMS level of 0.7; a middling click is 1.4 high
+    worn = effects.crackle(smooth, level_db=6, clicks_per_second=10, rng=np.random.default_rng(0))
+    jumps = np.abs(np.diff(worn - smooth)) > 0.3  # the RMS level is 0.7, and the median click has a peak of 1.4
     assert 50 < jumps.sum() < 110
 
 
-def test_reverberation_falls_by_sixty_decibels_in_its_time():
+def test_reverberation_falls_by_60_db_in_the_decay_time():
     click = np.zeros(2 * SAMPLE_RATE)
     click[0] = 1
     tail = effects.reverberate(click, decay_seconds=1.5, wet=1.0, rng=np.random.default_rng(0))
@@ -140,7 +140,7 @@ def test_reverberation_falls_by_sixty_decibels_in_its_time():
     assert (left_db[tenth] - left_db[half]) / 0.75 == pytest.approx(60 / 1.5, rel=0.05)
 
 
-def test_muffled_loses_its_treble():
+def test_muffling_removes_treble():
     noise = np.random.default_rng(0).normal(size=4 * SAMPLE_RATE)
     frequencies, power = periodogram(effects.muffle(noise, 1000), SAMPLE_RATE)
     treble, bass = power[frequencies > 4000].mean(), power[frequencies < 500].mean()

@@ -1,4 +1,4 @@
-"""Presets at a size that two cores bear: what is divided, what keeps its share, what is left alone."""
+"""Reduced presets: widths are divided, receptive fields keep their share of the window, and other values stay equal."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from genre_tagger.config import load_config, parse_config, preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_is_a_configuration_still(name):
+def test_every_reduced_preset_is_valid(name):
     before, after = load_config(name), parse_config(reduced(name, 4.0))
     assert after.window.seconds <= 4
     assert after.training.learning_rate >= 1e-3
@@ -25,7 +25,7 @@ def test_the_receptive_field_keeps_its_share_of_the_window(name, seconds):
     assert share[1] == pytest.approx(share[0], rel=0.2)  # depths are whole numbers
 
 
-def test_the_recurrent_preset_keeps_its_steps():
+def test_the_recurrent_preset_keeps_its_number_of_steps():
     steps = []
     for config in (load_config("crnn_baseline"), parse_config(reduced("crnn_baseline", 4.0))):
         frames = config.frames

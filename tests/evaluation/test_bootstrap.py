@@ -14,7 +14,7 @@ def width(interval: tuple[float, float]) -> float:
     return interval[1] - interval[0]
 
 
-@pytest.mark.parametrize("levels", [3, 20, 10_000])  # nearly all scores equal, some equal, hardly any
+@pytest.mark.parametrize("levels", [3, 20, 10_000])  # nearly all scores equal, some equal, hardly any equal
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
 def test_weighted_areas_equal_scikit_learn(levels, share):
     rng = np.random.default_rng(levels)
@@ -31,17 +31,17 @@ def test_weighted_areas_equal_scikit_learn(levels, share):
 
 def test_replicates_without_positives_or_negatives_are_undefined():
     ranking = rank(np.int8([1, 1, 0]), np.float32([0.9, 0.2, 0.4]))
-    weights = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [2, 0, 1, 0]], float)  # no positive, no negative, both, nobody
+    weights = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [2, 0, 1, 0]], float)  # no positive, no negative, both, no clip
     roc_auc, pr_auc = weighted_areas(ranking, weights)
     np.testing.assert_array_equal(roc_auc, [np.nan, np.nan, 1, np.nan])
     np.testing.assert_array_equal(pr_auc, [np.nan, np.nan, 1, np.nan])
-    nobody_knows = weighted_areas(rank(np.int8([-1, -1, -1]), np.float32([0.9, 0.2, 0.4])), weights)
-    assert np.isnan(nobody_knows).all() and np.shape(nobody_knows) == (2, 4)
+    unknown = weighted_areas(rank(np.int8([-1, -1, -1]), np.float32([0.9, 0.2, 0.4])), weights)
+    assert np.isnan(unknown).all() and np.shape(unknown) == (2, 4)
 
 
-def test_interval_equals_resampling_by_hand(predictions, monkeypatch):
-    """Draws the same groups, copies their clips and asks scikit-learn, one replicate after the other."""
-    monkeypatch.setattr(bootstrap, "BLOCK_WEIGHTS", 7 * len(predictions.clip_ids))  # blocks of 7, the last of 6
+def test_interval_equals_explicit_resampling(predictions, monkeypatch):
+    """The reference draws the same groups, copies their clips, and calls scikit-learn once per replicate."""
+    monkeypatch.setattr(bootstrap, "BLOCK_WEIGHTS", 7 * len(predictions.clip_ids))  # blocks of 7, 7 and 6 replicates
     names = np.unique(predictions.groups)
     draws = np.random.default_rng(5).multinomial(names.size, np.full(names.size, 1 / names.size), size=20)
     values = []
@@ -51,15 +51,15 @@ def test_interval_equals_resampling_by_hand(predictions, monkeypatch):
         metrics = compute_metrics(labels, scores, predictions.tags)
         values.append((metrics.roc_auc, metrics.pr_auc))
     metrics = compute_metrics(predictions.labels, predictions.scores, predictions.tags)
-    moved = values - np.mean(values, axis=0) + np.array([metrics.roc_auc, metrics.pr_auc])
-    expected = np.quantile(moved, [0.025, 0.975], axis=0)
+    shifted = values - np.mean(values, axis=0) + np.array([metrics.roc_auc, metrics.pr_auc])
+    expected = np.quantile(shifted, [0.025, 0.975], axis=0)
     answer = interval(predictions, replicates=20, seed=5)
     assert answer["roc_auc"] == pytest.approx(expected[:, 0], abs=1e-12)
     assert answer["pr_auc"] == pytest.approx(expected[:, 1], abs=1e-12)
 
 
-def test_a_tag_absent_from_a_replicate_leaves_only_that_average(predictions):
-    """With one positive in all, a third of the replicates lack it, and average the other tags."""
+def test_a_tag_missing_from_a_replicate_is_left_out_of_its_average_only(predictions):
+    """A tag has a single positive, which is missing from a third of the replicates. These average the other tags."""
     labels = predictions.labels.copy()
     labels[:, 0] = 0
     labels[0, 0] = 1
@@ -71,7 +71,7 @@ def test_a_tag_absent_from_a_replicate_leaves_only_that_average(predictions):
     assert np.isnan(interval(alone, replicates=5)["roc_auc"]).all()
 
 
-def test_the_interval_holds_the_value_and_depends_on_the_seed_only(predictions):
+def test_the_interval_contains_the_value_and_depends_only_on_the_seed(predictions):
     metrics = compute_metrics(predictions.labels, predictions.scores, predictions.tags)
     answer = interval(predictions, replicates=200, seed=1)
     assert answer["roc_auc"].low < metrics.roc_auc < answer["roc_auc"].high
@@ -80,7 +80,7 @@ def test_the_interval_holds_the_value_and_depends_on_the_seed_only(predictions):
     assert interval(predictions, replicates=200, seed=2) != answer
 
 
-def test_the_interval_holds_the_value_of_few_groups_and_rare_tags(predictions_of):
+def test_the_interval_contains_the_value_with_few_groups_and_rare_tags(predictions_of):
     predictions = predictions_of(clips=12, groups=3)
     metrics = compute_metrics(predictions.labels, predictions.scores, predictions.tags)
     answer = interval(predictions)
@@ -95,13 +95,13 @@ def test_perfect_scores_have_no_spread(predictions):
 
 def test_more_groups_narrow_the_interval(predictions_of):
     few, many = (interval(predictions_of(clips=clips, groups=clips // 4), replicates=200) for clips in (120, 1920))
-    # 16 times the groups: a quarter of the width, give or take the sampling of 200 replicates
+    # 16 times the groups: about a quarter of the width; 200 replicates leave some sampling error
     assert 2.5 < width(few["roc_auc"]) / width(many["roc_auc"]) < 6
     assert width(many["pr_auc"]) < width(few["pr_auc"])
 
 
-def test_groups_of_like_clips_widen_the_interval(predictions_of):
-    """Eight copies of each clip carry no more evidence than one; drawing single clips would pretend that they do."""
+def test_groups_of_equal_clips_widen_the_interval(predictions_of):
+    """Eight copies of a clip are no more evidence than one clip. An interval over single clips would be too narrow."""
     songs = predictions_of(clips=60, groups=10**6)
     copies = np.repeat(np.arange(60), 8)
     by_song = Predictions(
@@ -114,10 +114,10 @@ def test_groups_of_like_clips_widen_the_interval(predictions_of):
     )
     by_clip = replace(by_song, groups=np.array(by_song.clip_ids))
     clustered, naive = (width(interval(p, replicates=300)["roc_auc"]) for p in (by_song, by_clip))
-    assert 2 < clustered / naive < 4  # the square root of 8
+    assert 2 < clustered / naive < 4  # expected: the square root of 8
 
 
-def test_a_tags_interval_is_that_of_the_tag_alone(predictions):
+def test_the_interval_of_a_tag_equals_that_of_the_tag_alone(predictions):
     labels = predictions.labels.copy()
     labels[:, 1] = 0
     some = replace(predictions, labels=labels)

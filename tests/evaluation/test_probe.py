@@ -1,4 +1,4 @@
-"""The linear head on a run's embeddings, against scikit-learn on the windows of each clip."""
+"""The linear head on the embeddings of a model, compared with scikit-learn on the windows of each clip."""
 
 import keras
 import numpy as np
@@ -10,19 +10,19 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from genre_tagger.config import load_config
-from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.folder import FolderSource
-from genre_tagger.data.pipeline import evaluation_windows
-from genre_tagger.data.records import prepare
+from genre_tagger.dataset.dataset import Dataset
+from genre_tagger.dataset.pipeline import evaluation_windows
+from genre_tagger.dataset.prepare import prepare
 from genre_tagger.evaluation import probe
 from genre_tagger.models.tagger import build_tagger
+from genre_tagger.sources.folder import FolderSource
 
 RATE, TRAINING, VALIDATION, TEST = 12_000, 32, 2, 20
 
 
 @pytest.fixture
 def dataset(tmp_path) -> Dataset:
-    """Clips of a tone in noise, of one to three windows: `high` follows the tone, `loud` the noise, both not always."""
+    """Clips of one to three windows with a tone in noise. `high` labels the tone and `loud` the noise, with errors."""
     rng = np.random.default_rng(0)
     rows = []
     for number, split in enumerate(["train"] * TRAINING + ["valid"] * VALIDATION + ["test"] * TEST):
@@ -37,7 +37,7 @@ def dataset(tmp_path) -> Dataset:
 
 
 def embeddings_of(model, config, clips):
-    """What the output layer reads, averaged over each clip's windows."""
+    """Return the input of the output layer, averaged over the windows of each clip."""
     head = keras.Model(model.inputs[0], model.get_layer("head_dropout1").output)
     of_clip = {number: [] for number in clips.numbers.tolist()}
     for waveform, numbers in evaluation_windows(clips.reader, config):
@@ -47,7 +47,7 @@ def embeddings_of(model, config, clips):
     return np.stack([np.mean(rows, axis=0) for rows in of_clip.values()])
 
 
-def test_the_head_is_a_regression_on_what_the_output_layer_reads(dataset, monkeypatch):
+def test_the_head_is_a_regression_on_the_input_of_the_output_layer(dataset, monkeypatch):
     config = load_config(
         overrides=[
             "window.seconds=0.5",
@@ -58,25 +58,25 @@ def test_the_head_is_a_regression_on_what_the_output_layer_reads(dataset, monkey
             "model.head.widths=[6]",
         ]
     )
-    model = build_tagger(config, 5)  # of other tags than the collection's two
+    model = build_tagger(config, 5)  # other tags than the two of the dataset
     evaluated, evaluate = [], probe.evaluate_predictions
     monkeypatch.setattr(
         probe, "evaluate_predictions", lambda one, **options: (evaluated.append(one), evaluate(one, **options))[1]
     )
-    report = probe.probe_model(model, config, dataset)
+    metrics = probe.probe_model(model, config, dataset)
 
     train, test = (dataset.splits[split] for split in ("train", "test"))
-    heard, unheard = (embeddings_of(model, config, clips) for clips in (train, test))
-    scaler = StandardScaler().fit(heard)
-    assert set(report["tags"]) == {"high", "loud"} and report["floor"] is not None
-    assert len(evaluated[0].scores) == report["clips"] == TEST
+    train_embeddings, test_embeddings = (embeddings_of(model, config, clips) for clips in (train, test))
+    scaler = StandardScaler().fit(train_embeddings)
+    assert set(metrics["tags"]) == {"high", "loud"} and metrics["baseline"] is not None
+    assert len(evaluated[0].scores) == metrics["clips"] == TEST
     for column, tag in enumerate(dataset.tags):
         known = train.labels[:, column] >= 0
         regression = LogisticRegression(tol=1e-8, max_iter=10_000)
-        regression.fit(scaler.transform(heard[known]), train.labels[known, column])
-        probabilities = regression.predict_proba(scaler.transform(unheard))[:, 1]
+        regression.fit(scaler.transform(train_embeddings[known]), train.labels[known, column])
+        probabilities = regression.predict_proba(scaler.transform(test_embeddings))[:, 1]
         assert np.ptp(probabilities) > 0.2
         np.testing.assert_allclose(evaluated[0].scores[:, column], probabilities, atol=1e-3)
         known = test.labels[:, column] >= 0
         expected = roc_auc_score(test.labels[known, column], evaluated[0].scores[known, column])
-        assert report["tags"][tag]["roc_auc"] == pytest.approx(expected)
+        assert metrics["tags"][tag]["roc_auc"] == pytest.approx(expected)

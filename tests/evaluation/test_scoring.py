@@ -1,4 +1,4 @@
-"""Pooling of window scores, by hand."""
+"""Pooling of window scores, compared with values computed by hand."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from genre_tagger.evaluation.scoring import score_clips
 
 
 class Echo:
-    """A model whose answer is its input."""
+    """A model that returns its input."""
 
     output_shape = (None, 2)
 
@@ -19,7 +19,7 @@ class Echo:
 @pytest.mark.parametrize(
     ("pooling", "expected"), [("mean", [[-2.0, -0.75], [4.0, -5.0]]), ("max", [[-1.0, 0.5], [4.0, -5.0]])]
 )
-def test_windows_are_pooled_clip_by_clip(pooling, expected):
+def test_windows_are_pooled_per_clip(pooling, expected):
     batches = [
         (np.array([[-1.0, -2.0], [4.0, -5.0]], np.float32), np.array([7, 3])),
         (np.array([[-3.0, 0.5]], np.float32), np.array([7])),

@@ -1,6 +1,7 @@
-"""Model servers on loopback for the client: real HTTP and gRPC, TensorFlow Serving's own protos, scripted moods.
+"""Scripted model servers on loopback for tests of the client.
 
-They know nothing of the package. An item's level is its highest sample; the six tags' probabilities follow from it.
+They use real HTTP and gRPC with the protos of TensorFlow Serving. They do not import genre_tagger. The level of an item
+is its highest sample. The probabilities of the six tags are computed from the level.
 """
 
 import base64
@@ -21,9 +22,10 @@ import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 TAGS = ("loud", "quiet", "rock", "jazz", "piano", "harp")
+TOO_LOUD = "louder than the test allows"
 SLOW_SECONDS = 0.8
 FINE, BUSY, FULL, REFUSE, BROKEN, SLOW = "fine", "busy", "full", "refuse", "broken", "slow"
-STALL, DRIP = b"stall".ljust(20), b"drip".ljust(20)  # REST alone: the body comes late, or byte by byte
+STALL, DRIP = b"stall".ljust(20), b"drip".ljust(20)  # REST only: send the body late, or byte by byte
 STATUS = {
     BUSY: (grpc.StatusCode.UNAVAILABLE, 503, "queue is full"),
     FULL: (grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "Server Threadpool Exhausted"),
@@ -37,13 +39,13 @@ def probabilities(level: float) -> list[float]:
 
 
 def top_five(level: float) -> dict[str, float]:
-    """The tags of a file of that level, the highest first."""
+    """Return the tags of a file with that level, the highest first."""
     scores = dict(zip(TAGS, probabilities(level), strict=True))
     return dict(sorted(scores.items(), key=lambda item: -item[1])[:5])
 
 
 def tone(path: Path, level: float, seconds: float = 0.2, rate: int = 16_000) -> Path:
-    """An audio file whose highest sample is `level`."""
+    """Write an audio file whose highest sample is `level`."""
     waveform = np.zeros(round(seconds * rate))
     waveform[::2] = level
     soundfile.write(path, waveform, rate, subtype="PCM_16")
@@ -51,10 +53,10 @@ def tone(path: Path, level: float, seconds: float = 0.2, rate: int = 16_000) -> 
 
 
 class ModelServer:
-    """What both servers share: what was asked, and what to do with the next requests (fine when the script is over)."""
+    """The common part of both servers. They record requests. They follow a script and then answer normally."""
 
     def __init__(self):
-        self.script = deque()  # moods, or functions from the right outputs to wrong ones, or raw bytes to answer
+        self.script = deque()  # moods, functions that change the correct outputs, or raw bytes to send
         self.requests = []  # (model, label, signature, items)
         self.address = ""
 
@@ -86,7 +88,7 @@ def _level(item: bytes):
     with wave.open(io.BytesIO(item)) as file:
         assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
         level, _ = _raw_level(file.readframes(file.getnframes()))
-    return level, "the server dislikes it" if level > 0.95 else "" if level else "digital silence"
+    return level, TOO_LOUD if level > 0.95 else "" if level else "digital silence"
 
 
 def _raw_level(item: bytes):
@@ -102,7 +104,7 @@ class GrpcServer(ModelServer):
             response_serializer=lambda answer: answer if isinstance(answer, bytes) else answer.SerializeToString(),
         )
         service = grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": handler})
-        options = [("grpc.max_receive_message_length", -1)]  # as TensorFlow Serving's, within 2 GB
+        options = [("grpc.max_receive_message_length", -1)]  # no limit below 2 GB, as in TensorFlow Serving
         self._server = grpc.server(ThreadPoolExecutor(4), handlers=(service,), options=options)
         port = self._server.add_insecure_port(target)
         self.address = target if target.startswith("unix:") else f"127.0.0.1:{port}"

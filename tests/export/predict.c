@@ -1,4 +1,4 @@
-// Loads a SavedModel by the C API, as TensorFlow Serving does, and prints the first output of a signature.
+// Loads a SavedModel with the C API of TensorFlow and prints one output for one item.
 // predict DIR INPUT_OP OUTPUT_OP OUTPUT_INDEX float SAMPLES FILE    (raw float32, one window)
 // predict DIR INPUT_OP OUTPUT_OP OUTPUT_INDEX string FILE
 #include <stdio.h>

@@ -1,9 +1,8 @@
-"""The client against real servers on loopback: files to pieces, pieces to requests, answers to files; the command."""
+"""The client with real servers on loopback: files become pieces and requests, answers become tags; and the command."""
 
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 import tracemalloc
@@ -14,20 +13,20 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from model_server import TAGS, GrpcServer, RestServer, probabilities, tone, top_five
+from facts import check_facts, expect_error
+from model_server import TAGS, TOO_LOUD, GrpcServer, RestServer, probabilities, tone, top_five
 from typer.testing import CliRunner
 
-from genre_tagger.cli import app
-from genre_tagger.data.decode import Silent, Undecodable
-from genre_tagger.errors import UserError
-from genre_tagger.export import pieces
+from genre_tagger.audio.decode import Silent, Undecodable
+from genre_tagger.commands.app import app
+from genre_tagger.export import request_audio
 from genre_tagger.export.client import Client
 from genre_tagger.tagging.tagger import Tagger
 
 STEP = 1 / 32768
 
 
-def test_tags_and_their_order_are_the_server_s(server, tmp_path):
+def test_tags_and_their_order_are_those_of_the_server(server, tmp_path):
     tags = Client(server.address).tag(tone(tmp_path / "a.wav", 0.5))
     assert list(tags) == list(top_five(0.5))
     assert tags == pytest.approx(top_five(0.5), abs=2 * STEP)
@@ -35,7 +34,7 @@ def test_tags_and_their_order_are_the_server_s(server, tmp_path):
     assert (model, label, signature) == ("tagger", "", "wav")
 
 
-def test_the_server_gets_mono_16_bit_wav_with_the_file_s_own_samples(server, tmp_path):
+def test_server_gets_mono_16_bit_wav_with_the_samples_of_the_file(server, tmp_path):
     stereo = np.random.default_rng(0).integers(-9000, 9000, (4410, 2)) * 2
     soundfile.write(tmp_path / "a.flac", stereo.astype(np.int16), 44_100)
     Client(server.address).tag(tmp_path / "a.flac")
@@ -45,14 +44,14 @@ def test_the_server_gets_mono_16_bit_wav_with_the_file_s_own_samples(server, tmp
 
 
 @pytest.mark.parametrize(("native", "sent"), [(8000, 12_000), (22_050, 22_050), (16_001, 22_050), (96_000, 48_000)])
-def test_other_rates_go_to_the_next_one_that_servers_take(server, tmp_path, native, sent):
+def test_other_rates_are_resampled_to_the_next_supported_one(server, tmp_path, native, sent):
     Client(server.address).tag(tone(tmp_path / "a.wav", 0.5, rate=native))
     with wave.open(io.BytesIO(server.requests[0][3][0])) as file:
         assert file.getframerate() == sent
         assert file.getnframes() == pytest.approx(0.2 * sent, abs=1)
 
 
-def test_model_and_label_are_asked_for_by_name(server, tmp_path):
+def test_model_and_label_are_sent_by_name(server, tmp_path):
     Client(server.address, "my tags", label="stable").tag(tone(tmp_path / "a.wav", 0.5))
     model, label, *_ = server.requests[0]
     assert (model.replace("%20", " "), label.removeprefix("labels/")) == ("my tags", "stable")
@@ -67,13 +66,13 @@ def test_pcm16_windows(server):
     assert (first.error, list(first.top)) == ("", list(top_five(0.5)))
 
 
-def test_nothing_is_asked_about_nothing(server):
+def test_no_request_is_sent_without_items(server):
     assert Client(server.address).predict("pcm16", []) == []
     assert list(Client(server.address).tag_files([])) == []
     assert not server.requests
 
 
-def test_many_files_go_in_requests_of_32_and_come_back_in_order(server, tmp_path):
+def test_many_files_are_sent_32_at_a_time_and_returned_in_order(server, tmp_path):
     levels = [0.01 * number for number in range(1, 41)]
     files = [tone(tmp_path / f"{number}.wav", level) for number, level in enumerate(levels)]
     files.append(files[0])
@@ -86,14 +85,14 @@ def test_many_files_go_in_requests_of_32_and_come_back_in_order(server, tmp_path
         )
 
 
-def test_requests_stay_under_their_limit_of_bytes(server, tmp_path, monkeypatch):
+def test_requests_do_not_exceed_their_limit_of_bytes(server, tmp_path, monkeypatch):
     files = [tone(tmp_path / f"{number}.wav", 0.5) for number in range(5)]
-    monkeypatch.setattr(pieces, "MAX_REQUEST_BYTES", 2 * files[0].stat().st_size)
+    monkeypatch.setattr(request_audio, "MAX_REQUEST_BYTES", 2 * files[0].stat().st_size)
     assert len(list(Client(server.address).tag_files(files))) == 5
     assert [len(items) for *_, items in server.requests] == [2, 2, 1]
 
 
-def test_a_long_file_is_split_and_averaged(server, tmp_path):
+def test_long_file_is_split_and_averaged(server, tmp_path):
     levels = (0.2, 0.4, 0.8)
     samples = np.repeat(np.array(levels) * 32768, 401 * 12_000).astype(np.int16)  # 20 minutes and 3 seconds
     soundfile.write(tmp_path / "long.wav", samples, 12_000)
@@ -106,17 +105,17 @@ def test_a_long_file_is_split_and_averaged(server, tmp_path):
     assert tags == pytest.approx({tag: means[tag] for tag in tags}, abs=2 * STEP)
 
 
-def test_a_long_file_is_never_whole_in_memory(tmp_path):
+def test_long_file_is_never_in_memory_as_a_whole(tmp_path):
     path, frames = tmp_path / "long.wav", 80 * 60 * 12_000
     soundfile.write(path, np.zeros(1), 12_000, subtype="PCM_U8")
-    with path.open("r+b") as file:  # a hole of zeros, which are full scale in this format
+    with path.open("r+b") as file:  # a sparse file of zeros, which are full scale in this format
         for place, size in ((4, frames + 36), (40, frames)):
             file.seek(place)
             file.write(size.to_bytes(4, "little"))
         file.truncate(44 + frames)
     tracemalloc.start()
     try:
-        samples = [piece.samples for piece in pieces.pieces_of(0, path)]
+        samples = [piece.samples for piece in request_audio.pieces_of(0, path)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -133,53 +132,53 @@ def test_silent_pieces_of_a_long_file_are_left_out(server, tmp_path):
     assert len(tags) == 5
 
 
-def test_a_long_file_is_refused_when_all_its_pieces_are(server, tmp_path):
+def test_long_file_is_rejected_if_the_server_rejects_all_pieces(server, tmp_path):
     soundfile.write(tmp_path / "long.wav", np.full(601 * 12_000, 32_000, np.int16), 12_000)
-    with pytest.raises(Undecodable, match="the server dislikes it"):
+    with expect_error(TOO_LOUD, kind=Undecodable):
         Client(server.address).tag(tmp_path / "long.wav")
 
 
-def test_only_silence_is_passed_over_in_a_long_file(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(pieces, "WAV_MAX_SECONDS", 1)
-    samples = np.repeat(np.array((0.2, 0.99, 0.4)) * 32768, 10_000).astype(np.int16)  # the server dislikes the second
+def test_only_silent_pieces_of_a_long_file_are_left_out(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(request_audio, "WAV_MAX_SECONDS", 1)
+    samples = np.repeat(np.array((0.2, 0.99, 0.4)) * 32768, 10_000).astype(np.int16)  # the server rejects the second
     soundfile.write(tmp_path / "long.wav", samples, 12_000)
-    with pytest.raises(Undecodable, match="the server dislikes it"):
+    with expect_error(TOO_LOUD, kind=Undecodable):
         Client(server.address).tag(tmp_path / "long.wav")
     assert len(server.requests[0][3]) == 3
 
 
-def test_what_the_server_calls_silent_is_silent(server, tmp_path):
+def test_item_that_the_server_reports_as_silent_is_silent(server, tmp_path):
     nothing = {"probabilities": [[0.0] * 6], "top_tags": [[""] * 5], "top_scores": [[0.0] * 5]}
-    server.script.append(lambda _: nothing | {"error": ["digital silence"]})  # all that sounds is above what it hears
-    with pytest.raises(Silent, match="digital silence"):
+    server.script.append(lambda _: nothing | {"error": ["digital silence"]})
+    with expect_error("digital silence", kind=Silent):
         Client(server.address).tag(tone(tmp_path / "a.wav", 0.5))
 
 
-def test_an_item_with_an_error_has_no_top_tags(server, tmp_path):
+def test_item_with_an_error_has_no_top_tags(server, tmp_path):
     (answer,) = Client(server.address).predict("wav", [tone(tmp_path / "bad.wav", 0.99).read_bytes()])
-    assert (answer.error, answer.top) == ("the server dislikes it", {})
+    assert (answer.error, answer.top) == (TOO_LOUD, {})
 
 
 def test_files_without_usable_audio_do_not_stop_the_others(server, tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
     files = [tmp_path / "text.wav", tone(tmp_path / "a.wav", 0.5), tone(tmp_path / "b.wav", 0.96), tmp_path / "none"]
-    text, good, disliked, missing = (outcome for _, outcome in Client(server.address).tag_files(files))
+    text, good, loud, missing = (outcome for _, outcome in Client(server.address).tag_files(files))
     assert good == pytest.approx(top_five(0.5), abs=2 * STEP)
-    assert isinstance(text, Undecodable) and "cannot be decoded" in str(text)
-    assert isinstance(disliked, Undecodable) and str(disliked) == "the server dislikes it"
+    assert isinstance(text, Undecodable) and "decoded" in str(text)
+    assert isinstance(loud, Undecodable) and str(loud) == TOO_LOUD
     assert isinstance(missing, Undecodable) and str(missing) == "no such file or directory"
-    with pytest.raises(Undecodable, match="the server dislikes it"):
+    with expect_error(TOO_LOUD, kind=Undecodable):
         Client(server.address).tag(tmp_path / "b.wav")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 86_401])
-def test_timeouts_beyond_a_day_are_refused(seconds):
-    with pytest.raises(UserError, match="timeout_seconds: found"):
+def test_timeouts_out_of_range_are_refused(seconds):
+    with expect_error("timeout_seconds:", seconds):
         Client("localhost:8500", timeout_seconds=seconds)
 
 
 class ExportedModel(GrpcServer):
-    """A server of the package's own signatures, as TensorFlow Serving would run them."""
+    """A server that answers with the signatures of an exported version, as TensorFlow Serving does."""
 
     def __init__(self, signatures):
         super().__init__()
@@ -194,13 +193,13 @@ def _plain(array):
     return np.char.decode(array.astype(bytes), "utf-8").tolist() if array.dtype == object else array.tolist()
 
 
-def test_the_exported_model_tags_as_its_run_does(signatures, run, tmp_path):
+def test_exported_model_gives_the_tags_of_its_run(signatures, run, tmp_path):
     rng = np.random.default_rng(3)
     files = [tmp_path / f"{number}.wav" for number in range(3)]
     for file, seconds in zip(files, (0.3, 1.0, 2.3), strict=True):
         soundfile.write(file, rng.normal(0, 0.1, round(seconds * 12_000)), 12_000, subtype="PCM_16")
     server = ExportedModel(signatures)
-    served, tagger = dict(Client(server.address).tag_files(files)), Tagger.of_model(run.path)
+    served, tagger = dict(Client(server.address).tag_files(files)), Tagger.load(run.path)
     for file in files:
         local = dict(zip(tagger.tags, tagger.taggram(file).scores.tolist(), strict=True))
         assert served[file] == pytest.approx(dict(sorted(local.items(), key=lambda tag: -tag[1])[:5]), abs=1e-4)
@@ -210,7 +209,7 @@ def test_the_exported_model_tags_as_its_run_does(signatures, run, tmp_path):
     server.stop()
 
 
-def test_the_command_prints_tags_as_a_table_or_json(server, tmp_path):
+def test_command_prints_tags_as_a_table_or_json(server, tmp_path):
     file = tone(tmp_path / "a.wav", 0.5)
     arguments = ["tag", "--server", server.address, str(file)]
     result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
@@ -223,7 +222,7 @@ def test_the_command_prints_tags_as_a_table_or_json(server, tmp_path):
     assert server.requests[-1][0] == "other"
 
 
-def test_the_command_names_broken_files_at_the_end(server, tmp_path):
+def test_command_lists_broken_files_at_the_end(server, tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
     files = [tmp_path / "text.wav", tone(tmp_path / "bad.wav", 0.99), tone(tmp_path / "good.wav", 0.5)]
     result = CliRunner().invoke(app, ["tag", "--json", "--server", server.address, *map(str, files)])
@@ -231,30 +230,32 @@ def test_the_command_names_broken_files_at_the_end(server, tmp_path):
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["path"] for line in lines] == list(map(str, files))
     first, second = result.stderr.strip().splitlines()
-    assert first.startswith(f"{files[0]}: cannot be decoded")
-    assert second == f"{files[1]}: the server dislikes it"
+    check_facts(first, f"{files[0]}: ", "decoded")
+    assert second == f"{files[1]}: {TOO_LOUD}"
     assert [f"{line['path']}: {line['reason']}" for line in lines[:2]] == [first, second]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("arguments", "facts"),
     [
-        (["--server", "nonsense", "a.wav"], r"--server: found 'nonsense', expected HOST:PORT"),
-        (["--server", "localhost:1", "--top", "6", "a.wav"], r"--top: found 6, expected 5 at most"),
-        (["--server", "localhost:1", "none.wav"], r"none\.wav: no such file"),
-        (["--model", "x", "run", "a.wav"], r"--model: goes with --server"),
-        (["--timeout", "5", "run", "a.wav"], r"--timeout: goes with --server"),
-        (["--server", "", "a.wav"], r"--server: found '', expected HOST:PORT"),
-        (["run"], r"tag: found run alone, expected a model and audio files"),
+        (["--server", "nonsense", "a.wav"], ("--server:", "'nonsense'", "HOST:PORT")),
+        (["--server", "localhost:1", "--top", "6", "a.wav"], ("--top:", "found 6", " 5")),
+        (["--server", "localhost:1", "none.wav"], ("none.wav:", "no such file")),
+        (["--model", "x", "run", "a.wav"], ("--model:", "--server")),
+        (["--timeout", "5", "run", "a.wav"], ("--timeout:", "--server")),
+        (["--server", "", "a.wav"], ("--server:", "''", "HOST:PORT")),
+        (["run"], ("tag:", " run,", "audio files")),
     ],
 )
-def test_the_command_s_mistakes_are_one_line(tmp_path, monkeypatch, failure, arguments, expected):
+def test_mistakes_are_reported_in_one_line(tmp_path, monkeypatch, failure, arguments, facts):
     monkeypatch.chdir(tmp_path)
     tone(tmp_path / "a.wav", 0.5)
-    assert re.match(expected, failure("tag", *arguments))
+    line = failure("tag", *arguments)
+    check_facts(line, *facts)
+    assert line.startswith(facts[0])
 
 
-def test_output_that_cannot_be_written_is_one_line(tmp_path):
+def test_output_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     server = RestServer()
     command = [Path(sys.executable).with_name("genre-tagger"), "tag", "--server", server.address]
     command.append(tone(tmp_path / "é.wav", 0.5))
@@ -264,11 +265,11 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path):
             subprocess.Popen([*command, *options], stdout=output, stderr=subprocess.PIPE, text=True, env=environment)
             for output, options in ((subprocess.PIPE, []), (full, ["--json"]))
         ]
-        complaints = [process.communicate(timeout=60)[1] for process in processes]
+        errors = [process.communicate(timeout=60)[1] for process in processes]
     server.stop()
     assert [process.returncode for process in processes] == [2, 2]
-    wanted = r"'\xe9' cannot be written in ascii; set PYTHONIOENCODING=utf-8:surrogateescape"
-    assert complaints == [
-        f"genre-tagger: standard output: {wanted}\n",
-        "genre-tagger: standard output: cannot be written (No space left on device)\n",
-    ]
+    assert [error.count("\n") for error in errors] == [1, 1]
+    check_facts(
+        errors[0], "genre-tagger: standard output:", r"'\xe9'", "ascii", "PYTHONIOENCODING=utf-8:surrogateescape"
+    )
+    check_facts(errors[1], "genre-tagger: standard output:", "No space left on device")

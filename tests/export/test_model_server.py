@@ -1,4 +1,4 @@
-"""The real TensorFlow Serving on loopback, where it is installed: answers, batching, warm-up, a second version."""
+"""TensorFlow Serving itself on loopback, if it is installed: answers, batching, warm-up and a second version."""
 
 import base64
 import json
@@ -14,13 +14,14 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from facts import check_facts
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from genre_tagger.data.decode import to_pcm16
+from genre_tagger.audio.decode import to_pcm16
 from genre_tagger.export.contract import ALLOWED_BATCH_SIZES, MODEL_NAME, SIGNATURES
+from genre_tagger.export.exporter import ExportRequest, export_savedmodel
 from genre_tagger.export.serving import Listening, prepare_server
-from genre_tagger.exporting import export_savedmodel
 
 SERVER = shutil.which("tensorflow_model_server")
 START_SECONDS = 120
@@ -38,14 +39,14 @@ def free_port():
 
 
 def opened(url, body=None):
-    """The JSON that the server answers; no proxy is asked."""
+    """Return the JSON answer of the server, requested without a proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, data=body and json.dumps(body).encode(), timeout=60) as answer:
         return json.load(answer)
 
 
 def states(rest_port):
-    """The state of each version that the server knows; none before it listens, which it does once all are loaded."""
+    """Return the state of each version. The server accepts connections only after it has loaded all versions."""
     try:
         status = opened(f"http://127.0.0.1:{rest_port}/v1/models/{MODEL_NAME}")["model_version_status"]
     except OSError:
@@ -63,12 +64,12 @@ def wait_for(rest_port, version, process, log):
 
 @pytest.fixture(scope="module")
 def served(run, tmp_path_factory):
-    """(directory of models, gRPC stub, REST port, process, path of its log) of a server as `serve` starts it."""
+    """A server started as by `serve`: (directory of the models, gRPC stub, REST port, process, path of the log)."""
     directory, log = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("log") / "log"
-    export_savedmodel(run.path, directory, workers=1, progress=None)
+    export_savedmodel(ExportRequest(run.path, directory, workers=1))
     port, rest_port = free_port(), free_port()
     command = prepare_server(directory, Listening.at("0.0.0.0", port, rest_port), cores=2).command
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}  # the log tells of warm-up
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}  # the log must report the warm-up
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     try:
@@ -91,7 +92,7 @@ def ask(*question):
     return tf.make_ndarray(predict(*question).outputs["probabilities"])
 
 
-def test_grpc_and_rest_answer_as_the_model(served, model, windows):
+def test_grpc_and_rest_answers_equal_the_model(served, model, windows):
     _, stub, rest_port, *_ = served
     expected = model.predict(windows, verbose=0)
     np.testing.assert_allclose(ask(stub, "serving_default", "waveform", windows), expected, atol=1e-5)
@@ -104,7 +105,7 @@ def test_grpc_and_rest_answer_as_the_model(served, model, windows):
     assert outputs["error"] == [""]
 
 
-def test_64_mixed_requests_at_once_equal_one_by_one(served, windows, make_tones, to_wav):
+def test_64_concurrent_requests_equal_single_ones(served, windows, make_tones, to_wav):
     _, stub, *_ = served
     requests = []
     for number in range(16):
@@ -119,12 +120,12 @@ def test_64_mixed_requests_at_once_equal_one_by_one(served, windows, make_tones,
         np.testing.assert_allclose(other, one, atol=1e-6)
 
 
-def test_it_warms_up_and_takes_a_second_version(served, run):
+def test_server_warms_up_and_loads_a_second_version(served, run):
     directory, stub, rest_port, process, log = served
     assert f"Number of warmup records read: {len(SIGNATURES) * len(ALLOWED_BATCH_SIZES)}" in log.read_text()
     assert predict(stub, "pcm16", "audio", [b"x"]).model_spec.version.value == 1
-    export_savedmodel(run.path, directory, workers=1, progress=None)
+    export_savedmodel(ExportRequest(run.path, directory, workers=1))
     wait_for(rest_port, "2", process, log)
     answer = predict(stub, "pcm16", "audio", [b"x"])
     assert answer.model_spec.version.value == 2
-    assert answer.outputs["error"].string_val[0].startswith(b"found 1 bytes")
+    check_facts(answer.outputs["error"].string_val[0].decode(), " 1 bytes")

@@ -1,19 +1,19 @@
-"""The ONNX file agrees with the model; without the packages the command says what to install."""
+"""The ONNX file agrees with the model. Without the required packages, the error names the extra to install."""
 
 import sys
 
 import numpy as np
 import pytest
+from facts import expect_error
 
-from genre_tagger.errors import UserError
 from genre_tagger.export.folding import inference_model
 from genre_tagger.export.onnx import check_onnx, onnx_difference, write_onnx
 
 
-def test_without_the_packages_it_says_what_to_install(monkeypatch):
+def test_error_without_the_packages_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"pip install 'genre-tagger\[onnx\]'"):
+    with expect_error("format:", "onnx", "onnxruntime", "genre-tagger[onnx]"):
         check_onnx()
 
 

@@ -1,9 +1,9 @@
-"""The frequency response of every filter, from its weights."""
+"""The frequency response of every resampling filter, computed from its weights."""
 
 import numpy as np
 import pytest
+from facts import expect_error
 
-from genre_tagger.errors import UserError
 from genre_tagger.export.contract import WAV_RATES_HZ
 from genre_tagger.export.resample import design
 
@@ -11,7 +11,10 @@ PAIRS = [(source, target) for target in (12_000, 16_000, 22_050) for source in W
 
 
 def phase_gains(filters, source_hz, hertz):
-    """complex [hertz, outputs]: what each output phase makes of a complex exponential, over what it should."""
+    """Return the ratio of actual to ideal output for complex exponentials, for each output phase.
+
+    The result is complex [hertz, outputs].
+    """
     lags = np.arange(-filters.context * filters.inputs, (filters.context + 1) * filters.inputs)
     kernel = filters.kernel.reshape(-1, filters.outputs).astype(float)
     omega = 2 * np.pi * np.asarray(hertz)[:, None] / source_hz
@@ -29,9 +32,9 @@ def test_flat_below_and_silent_beyond_the_lower_nyquist(source_hz, target_hz):
     lower = min(source_hz, target_hz) / 2
     passed = phase_gains(filters, source_hz, np.linspace(0, 0.9 * lower, 60))
     assert np.abs(decibel(passed.mean(axis=1))).max() < 0.1
-    # The phases differ in what is not the tone itself: its images at other frequencies.
+    # Differences between the phases are images of the tone at other frequencies.
     assert decibel(np.fft.fft(passed, axis=1)[:, 1:] / filters.outputs).max() < -60
-    if source_hz > target_hz:  # all of what lies beyond would alias
+    if source_hz > target_hz:  # all higher frequencies would alias
         beyond = phase_gains(filters, source_hz, np.linspace(lower, source_hz / 2, 60))
         assert decibel(beyond).max() < -60
 
@@ -41,12 +44,12 @@ def test_equal_rates_change_nothing():
     np.testing.assert_array_equal(design(16_000, 16_000)(waveform), waveform)
 
 
-def test_the_rates_are_those_of_the_groups():
+def test_groups_have_the_ratio_of_the_rates():
     for source_hz, target_hz in PAIRS:
         filters = design(source_hz, target_hz)
         assert filters.inputs * target_hz == filters.outputs * source_hz
 
 
-def test_a_rate_without_a_small_ratio_is_refused():
-    with pytest.raises(UserError, match=r"sample_rate': 12347 Hz has no small ratio to 44100 Hz"):
+def test_rate_without_a_small_ratio_is_rejected():
+    with expect_error("frontend.sample_rate", "12347 Hz", "44100 Hz"):
         design(44_100, 12_347)

@@ -1,4 +1,4 @@
-"""A tiny config, waveforms for it, weights without trivial values, and parameter counts by hand."""
+"""A tiny configuration, waveforms for it, weights other than 0 and 1, and parameter counts by formula."""
 
 import numpy as np
 import pytest
@@ -7,15 +7,16 @@ from genre_tagger.config import parse_config
 
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
-# Narrow, short and uneven, so that no two widths agree by chance. The first CNN block and the gates are wide for
-# their inputs, and take their batch statistics from them. The WaveNet sees 8 of the 24 frames.
+# All widths are small and different, so that none are equal by chance. The first CNN block and the gates have many more
+# filters than inputs, so their batch statistics are computed from the inputs. The receptive field of the WaveNet is 8
+# of the 24 frames.
 TINY = {
     "frontend": {"n_mels": 40},
     "window": {"seconds": 0.5},
     "model": {
         "cnn": {"kernels": [36, 5, 6, 4], "pools": [[2, 2], [2, 2], [2, 2], [2, 3]], "output_width": 7},
-        "cascade": {"width": 8},
         "wavenet": {
+            "cascade": {"width": 8},
             "dilation_depth": 2,
             "blocks": 2,
             "residual_channels": 4,
@@ -30,7 +31,7 @@ TINY = {
 
 
 def merged(base, change):
-    """Nested values with dotted keys replaced."""
+    """Return a copy of a nested dictionary in which dotted keys are replaced."""
     base = {key: merged(value, {}) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in change.items():
         *sections, last = key.split(".")
@@ -42,18 +43,18 @@ def merged(base, change):
 
 
 def make_tiny_config(dotted=None, **changes):
-    """The tiny config with changes of dotted keys, and `section__key=value` changes under `model`."""
+    """Return the tiny configuration with changed dotted keys, and `section__key=value` changes under `model`."""
     below_model = {"model." + key.replace("__", "."): value for key, value in changes.items()}
     return parse_config(merged(TINY, (dotted or {}) | below_model))
 
 
 def make_noise(config, batch=4, seed=0):
-    """float32 [batch, samples] of one window each."""
+    """Return float32 [batch, samples], one window of noise per item."""
     return np.random.default_rng(seed).normal(0, 0.1, (batch, config.window_samples)).astype("float32")
 
 
 def randomise_vectors(model, seed=0):
-    """Random biases, scales, offsets and statistics too, so that none of them is trivial."""
+    """Assign random biases, scales, offsets and statistics, so that none of them is 0 or 1."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         if "seed" in weight.name:
@@ -76,7 +77,7 @@ def count_cnn(cnn):
 
 
 def count_cascade(config):
-    cascade = config.model.cascade
+    cascade = config.model.wavenet.cascade
     width, kernel = cascade.width, cascade.kernel_size
     ends = convolution(1, config.frames, width, norm=False) + convolution(1, width, config.frames, norm=False)
     firsts = 3 * convolution(kernel, width, width, norm=cascade.first_batch_norm)
@@ -85,9 +86,10 @@ def count_cascade(config):
 
 
 def count_bands_after_cascade(config):
-    if config.model.cascade is None:
+    cascade = config.model.wavenet.cascade
+    if cascade is None:
         return config.frontend.n_mels
-    lost = config.model.cascade.kernel_size - 1
+    lost = cascade.kernel_size - 1
     return (((config.frontend.n_mels - 2 * lost) // 2 - 2 * lost) // 2 - lost) // 2
 
 
@@ -116,11 +118,11 @@ def count_head(config, tags):
 
 
 def count_parameters(config, tags):
-    """Trainable parameters of each branch, by hand from the config alone."""
+    """Compute the number of trainable parameters of each branch from the configuration alone."""
     model = config.model
     return {
         "cnn": 0 if model.cnn is None else count_cnn(model.cnn),
-        "cascade": 0 if model.cascade is None or model.wavenet is None else count_cascade(config),
+        "cascade": 0 if model.wavenet is None or model.wavenet.cascade is None else count_cascade(config),
         "wavenet": 0 if model.wavenet is None else count_wavenet(config),
         "head": count_head(config, tags),
     }
@@ -128,29 +130,29 @@ def count_parameters(config, tags):
 
 @pytest.fixture(scope="session")
 def tiny_config():
-    """`make_tiny_config`: a small config with the changes it is called with."""
+    """Return `make_tiny_config`, which returns a small configuration with the given changes."""
     return make_tiny_config
 
 
 @pytest.fixture(scope="session")
 def noise():
-    """`make_noise`: waveforms for a config."""
+    """Return `make_noise`, which returns waveforms for a configuration."""
     return make_noise
 
 
 @pytest.fixture(scope="session")
 def randomise():
-    """`randomise_vectors`: overwrites what a fresh model has as zeros and ones."""
+    """Return `randomise_vectors`, which overwrites the weights that are 0 or 1 in a new model."""
     return randomise_vectors
 
 
 @pytest.fixture(scope="session")
 def count_by_formula():
-    """`count_parameters`: what each branch of a config should have."""
+    """Return `count_parameters`, which returns the expected number of parameters of each branch."""
     return count_parameters
 
 
 @pytest.fixture(scope="session")
 def bands_after_cascade():
-    """`count_bands_after_cascade`: the mel bands that reach the WaveNet."""
+    """Return `count_bands_after_cascade`, which returns the number of bands that the WaveNet receives."""
     return count_bands_after_cascade

@@ -1,14 +1,13 @@
-"""Attention over the WaveNet's time steps: against NumPy, what it sees, and what it refuses."""
+"""Attention over the WaveNet's time steps: compared with NumPy, its receptive field, and invalid configurations."""
 
 import itertools
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
+from facts import expect_error
 
 from genre_tagger.config import AttentionConfig, WavenetConfig
-from genre_tagger.errors import UserError
 from genre_tagger.models.attention import SinusoidalPositions, attention_readout
 from genre_tagger.models.layers import SkipSum
 from genre_tagger.models.wavenet import wavenet
@@ -21,14 +20,18 @@ def random_values(*shape, seed=0):
 
 
 def average_pool(x, size):
-    """The frames that are missing for whole averages are missing at both ends, the odd one at the last."""
+    """Average groups of `size` frames.
+
+    If frames are missing, the first and the last group are smaller. If an odd number is missing, the last group lacks
+    one frame more than the first.
+    """
     missing = -x.shape[1] % size
     edges = [0, *range(size - missing // 2, x.shape[1], size), x.shape[1]]
     return np.stack([x[:, start:end].mean(axis=1) for start, end in itertools.pairwise(edges)], axis=1)
 
 
 def test_positions():
-    """Sine and cosine of the step over waves from 2 pi steps on."""
+    """The encoding has the sine and cosine of the step, with wavelengths from 2 pi steps upwards."""
     added = np.asarray(SinusoidalPositions()(np.zeros((1, 5, 6), "float32")))[0]
     for step in range(5):
         for wave in range(3):
@@ -37,7 +40,7 @@ def test_positions():
 
 
 def test_readout_is_multi_head_attention():
-    """softmax(Q K' / sqrt(d)) V a head, shortcut, layer norm, mean over the steps."""
+    """The read-out is softmax(Q K' / sqrt(d)) V per head, residual connection, layer norm and mean over the steps."""
     inputs = keras.Input((FRAMES, CHANNELS))
     model = keras.Model(inputs, attention_readout(inputs, AttentionConfig(heads=HEADS, pool_frames=POOL), "attention"))
     for number, weight in enumerate(model.weights):
@@ -64,7 +67,7 @@ def test_readout_is_multi_head_attention():
 
 
 def test_skip_sum_of_every_frame():
-    """At inference too, and the last of them is what the sum gives without."""
+    """At inference the sum has all frames with `every_frame` and only the last one without. Their values are equal."""
     inputs = [random_values(2, 5, 3, seed=number) for number in range(2)]
     every, last = (SkipSum(4, every_frame=flag) for flag in (True, False))
     for layer in (every, last):
@@ -75,8 +78,8 @@ def test_skip_sum_of_every_frame():
     np.testing.assert_allclose(last(inputs), expected[:, -1:], atol=1e-5)
 
 
-def test_every_frame_is_seen():
-    """Not the receptive field alone, in training as at inference."""
+def test_output_depends_on_every_frame():
+    """Attention also reaches beyond the receptive field of the WaveNet at inference."""
     narrow = {"residual_channels": 4, "dilation_channels": 4, "skip_channels": CHANNELS, "output_width": 2}
     config = WavenetConfig(dilation_depth=2, blocks=1, **narrow, attention=AttentionConfig(heads=HEADS, pool_frames=3))
     assert config.receptive_field < FRAMES
@@ -92,5 +95,5 @@ def test_every_frame_is_seen():
 
 
 def test_heads_must_divide_the_channels():
-    with pytest.raises(UserError, match=r"attention\.heads': found 3, expected a divisor of .*skip_channels = 8"):
+    with expect_error("model.wavenet.attention.heads", 3, "model.wavenet.skip_channels = 8"):
         attention_readout(keras.Input((FRAMES, CHANNELS)), AttentionConfig(heads=3), "attention")

@@ -1,4 +1,4 @@
-"""The blocks on images against NumPy: grouped and strided convolution, squeeze-and-excitation, the ResNeXt block."""
+"""The image blocks compared with NumPy: grouped and strided convolution, squeeze-and-excitation, the ResNeXt block."""
 
 import keras
 import numpy as np
@@ -17,17 +17,17 @@ def random_values(*shape, seed=0):
 
 
 def randomise(weights):
-    """Random values, those of variances positive."""
+    """Assign random values, positive ones to variances."""
     for number, weight in enumerate(weights):
         value = random_values(*weight.shape, seed=number + 1)
         weight.assign(np.abs(value) + 0.5 if "variance" in weight.name else 0.5 * value)
 
 
-# NumPy twins, on [batch, height, width, channels]
+# NumPy implementations for [batch, height, width, channels]
 
 
 def convolve(x, kernel, groups=1):
-    """Same-padded convolution, a sum over the kernel's positions, each group of channels on its own."""
+    """Same-padded convolution as a sum over the kernel's positions, computed separately for each group."""
     height, width, _, filters = kernel.shape
     rows, columns = x.shape[1:3]
     padded = np.pad(x, [[0, 0], [height // 2] * 2, [width // 2] * 2, [0, 0]])
@@ -43,7 +43,7 @@ def convolve(x, kernel, groups=1):
 
 
 def convolve_and_normalise(x, layer):
-    """The layer at inference, from its published definition."""
+    """Compute the layer at inference from the definition of convolution and batch norm."""
     kernel, bias, gamma, beta, mean, variance = (np.asarray(weight, np.float64) for weight in layer.weights)
     y = convolve(x, kernel, layer.groups) + bias
     return gamma * (y - mean) / np.sqrt(variance + EPSILON) + beta
@@ -78,7 +78,7 @@ def test_grouped_convolution(groups, channels, filters):
     np.testing.assert_allclose(layer(x, training=True), expected, atol=1e-3)
 
 
-# Kernel, stride, input shape, filters; the wide ones take their statistics from their input.
+# Kernel size, stride, input shape, filters. The case "wide" computes its statistics from the input.
 STRIDED = {
     "odd image": ((3, 3), 2, (7, 5, 3), 4),
     "even image": ((3, 3), 2, (6, 8, 3), 4),
@@ -90,7 +90,7 @@ STRIDED = {
 
 @pytest.mark.parametrize("size, strides, shape, filters", STRIDED.values(), ids=STRIDED)
 def test_strided_convolution(size, strides, shape, filters):
-    """Equal to stock Keras' two layers, at inference, in training and in what training leaves."""
+    """The layer equals two stock Keras layers at inference, in training and at inference after training."""
     x = random_values(3, *shape)
     layer = ConvBatchNorm(filters, size, strides=strides, momentum=MOMENTUM)
     stock = (layers.Conv1D if len(size) == 1 else layers.Conv2D)(filters, size, strides=strides, padding="same")
@@ -105,7 +105,7 @@ def test_strided_convolution(size, strides, shape, filters):
 
 
 def block_on(shape, build):
-    """A model of the block alone, with random weights."""
+    """Return a model that consists of one block with random weights."""
     inputs = keras.Input(shape)
     model = keras.Model(inputs, build(inputs))
     randomise(model.weights)
@@ -114,7 +114,7 @@ def block_on(shape, build):
 
 @pytest.mark.parametrize("kind", ["average", "max"])
 def test_squeeze_and_excitation(kind):
-    """As published: on what batch norm gives, before the activation and the pool."""
+    """Excitation acts on the output of batch norm, before the activation and the pool, as in the paper."""
     pool, channels, squeezed = (2, 3), 32, 2
     x = random_values(3, 7, 10, channels)
     model = block_on(x.shape[1:], lambda inputs: pool_and_activate(inputs, pool, "elu", 0.0, "block", kind))

@@ -1,12 +1,12 @@
-"""The CRNN branch: its steps, its parameters by hand, what its output sees."""
+"""The CRNN branch: its steps, its number of parameters, and the frames on which its output depends."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from facts import expect_error
 
 from genre_tagger.config import CrnnConfig
-from genre_tagger.errors import UserError
 from genre_tagger.models.crnn import crnn_branch
 
 NARROW = {"kernels": [4, 5, 6, 7], "recurrent_widths": [3, 2]}
@@ -19,7 +19,7 @@ def branch(frames, mels, **changes):
 
 
 def test_published_layers():
-    """1,366 frames and 96 bands become 15 steps of 128 values; parameters from the layers' description."""
+    """1366 frames and 96 bands become 15 steps with 128 values. The parameters are counted from the paper."""
     model = branch(1366, 96)
     assert model.get_layer("crnn_padding").output.shape[1:] == (96, 1440, 1)
     shapes = [model.get_layer(f"crnn_block{number}_pool").output.shape[1:] for number in (1, 2, 3, 4)]
@@ -29,7 +29,7 @@ def test_published_layers():
     counted = 2  # batch norm of the image
     for inputs, outputs in [(1, 64), (64, 128), (128, 128), (128, 128)]:
         counted += (9 * inputs + 1) * outputs + 2 * outputs
-    for inputs in (128, 32):  # update gate, reset gate and candidate, each with a bias for the input and for the state
+    for inputs in (128, 32):  # update gate, reset gate and candidate; each has a bias for the input and for the state
         counted += 3 * (inputs * 32 + 32 * 32 + 2 * 32)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == counted
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
@@ -45,17 +45,17 @@ def test_other_sizes(frames, mels, steps, bands):
     assert model.output_shape == (None, 2)
 
 
-def test_the_last_state_sees_all_of_time():
+def test_last_state_depends_on_all_of_time():
     model = branch(200, 24, **NARROW)
     x = tf.constant(np.random.default_rng(0).normal(size=(4, 200, 24)).astype("float32"))
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = model(x, training=False)
     seen = np.abs(tape.gradient(y, x).numpy()).max((0, 2)) > 0
-    for steps in np.array_split(seen, 3):  # of 96 frames and less: not every frame wins in a pool
+    for steps in np.array_split(seen, 3):  # thirds, because max pooling passes on only some of the frames
         assert steps.any()
 
 
-def test_pools_are_counted():
-    with pytest.raises(UserError, match=r"model\.crnn.*4 kernels, 1 pools, 4 dropouts"):
+def test_number_of_pools_is_checked():
+    with expect_error("model.crnn", "4 kernels", "1 pools", "4 dropouts"):
         branch(96, 96, pools=[[2, 2]])

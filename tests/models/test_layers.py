@@ -1,4 +1,4 @@
-"""The building blocks against stock Keras and NumPy: outputs, moving statistics, gradients, precision, configs."""
+"""The layers compared with stock Keras and NumPy: outputs, moving statistics, gradients, precision, configuration."""
 
 import keras
 import numpy as np
@@ -19,7 +19,8 @@ MOMENTUM = 0.8
 STEPS = 3
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
-# Kernel size, padding, input channels, filters; do the statistics come from the input (few inputs, many filters)?
+# Kernel size, padding, input channels, filters, and whether the batch statistics are computed from the input. They are
+# if there are few inputs and many filters.
 CONVOLUTIONS = [
     ((3,), "same", 4, 6, False),
     ((3,), "valid", 4, 6, False),
@@ -44,21 +45,21 @@ def random_values(shape, seed=0, centre=0.5):
 
 
 def randomise(layer):
-    """Random weights, the moving variance positive, so that no scale or offset is trivial."""
+    """Assign random weights with a positive moving variance, so that no scale is 1 and no offset is 0."""
     for number, weight in enumerate(layer.weights):
         value = random_values(weight.shape, seed=number + 1)
         weight.assign(np.abs(value) + 0.1 if "variance" in weight.name else value)
 
 
 def assert_close(actual, expected, tolerance=1e-4):
-    """Largest error relative to the largest value."""
+    """Check the largest error relative to the largest value."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     assert np.abs(actual - expected).max() <= tolerance * max(np.abs(expected).max(), 1e-3)
 
 
 def gradients(call, inputs, variables):
-    """Gradients of a fixed random projection of the output, and of its square, towards inputs and variables."""
+    """Return the gradients of a scalar function of the output with respect to inputs and variables."""
     inputs = [tf.constant(x) for x in inputs]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
@@ -69,12 +70,11 @@ def gradients(call, inputs, variables):
 
 class TestConvBatchNorm:
     def make_pair(self, case, use_bias=True):
-        """The layer, stock Keras' two layers of equal weights, and an input."""
-        size, padding, channels, filters, by_input = case
+        """Return the layer, two stock Keras layers with the same weights, their model, and an input."""
+        size, padding, channels, filters, _ = case
         x = random_values((3, *((7, 6)[: len(size)]), channels))
         layer = ConvBatchNorm(filters, size, padding=padding, use_bias=use_bias, momentum=MOMENTUM)
         layer.build(x.shape)
-        assert layer._by_input_statistics == by_input  # the case tests the path that it names
         randomise(layer)
         stock = layers.Conv1D if len(size) == 1 else layers.Conv2D
         convolution = stock(filters, size, padding=padding, use_bias=use_bias)
@@ -98,6 +98,14 @@ class TestConvBatchNorm:
         assert_close(layer.moving_mean, norm.moving_mean)
         assert_close(layer.moving_variance, norm.moving_variance)
         assert_close(layer(x), reference(x))
+
+    @pytest.mark.parametrize("case", CONVOLUTIONS, ids=CONVOLUTION_IDS)
+    def test_origin_of_the_batch_statistics(self, case):
+        """The fused batch norm is in the graph only if the statistics are computed from the output."""
+        layer, *_, x = self.make_pair(case)
+        graph = tf.function(lambda x: layer(x, training=True)).get_concrete_function(tf.constant(x)).graph
+        is_fused = any(operation.type.startswith("FusedBatchNorm") for operation in graph.get_operations())
+        assert is_fused != case[-1]
 
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize("case", CONVOLUTIONS, ids=CONVOLUTION_IDS)
@@ -170,7 +178,7 @@ class TestSkipSum:
     FILTERS = 5
 
     def make_pair(self, depth=3, channels=4):
-        """The layer, and its definition: a Dense and a BatchNormalization of equal weights for every input, summed."""
+        """Return the layer and its definition: a Dense and a BatchNormalization per input, with the same weights."""
         inputs = [random_values((3, 6, channels), seed=20 + number, centre=number) for number in range(depth)]
         layer = SkipSum(self.FILTERS, momentum=MOMENTUM)
         layer.build([x.shape for x in inputs])
@@ -223,7 +231,7 @@ class TestSkipSum:
         assert layer(inputs, training=True).shape == (3, 6, self.FILTERS)
 
     def test_initial_scale_is_one_skip_convolutions(self):
-        """Glorot's limit of one 1x1 convolution, not of all of them stacked."""
+        """The limit is Glorot's for a single 1x1 convolution, not for the stacked kernel."""
         layer = SkipSum(64)
         layer.build([(None, 6, 32)] * 4)
         limit = (6 / (32 + 64)) ** 0.5
@@ -233,7 +241,7 @@ class TestSkipSum:
 
 class TestLastFrames:
     @pytest.mark.parametrize("count", [1, 3, 6, 10])
-    def test_cuts_at_inference_alone(self, count):
+    def test_cuts_at_inference_only(self, count):
         x = random_values((2, 6, 3))
         layer = LastFrames(count)
         np.testing.assert_array_equal(layer(x, training=True), x)
@@ -275,7 +283,10 @@ def test_skip_sum_configuration_round_trip():
 
 
 def make_small_model():
-    """Every layer of the module in one small model: both forms of both statistics paths, and a second dimension."""
+    """Return a small model with every layer of the module.
+
+    Its convolutions compute batch statistics from the input and from the output, for images and for sequences.
+    """
     keras.utils.set_random_seed(5)
     inputs = keras.Input((8, 6))
     image = ops.expand_dims(inputs, -1)
@@ -293,7 +304,7 @@ def make_small_model():
 
 
 def train_small_model(optimizer=None, **compile_options):
-    """The model after a few steps, and the loss of every one."""
+    """Return the model after a few training steps and the loss of every step."""
     model = make_small_model()
     model.compile(optimizer or keras.optimizers.SGD(0.01), loss="mse", **compile_options)
     x, y = random_values((STEPS, 4, 8, 6)), random_values((STEPS, 4, 2), seed=1)
@@ -318,7 +329,7 @@ def test_jit_compile_changes_nothing(plain_run):
 
 @pytest.fixture
 def precision():
-    """Sets the global precision policy for one test."""
+    """Return a function that sets the global precision policy for one test."""
     before = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)

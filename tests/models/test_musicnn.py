@@ -1,12 +1,12 @@
-"""The musicnn branch: its size by hand, its values by plain NumPy, its preset pinned, a step of training."""
+"""The musicnn branch: its number of parameters, its values compared with NumPy, its preset, and training."""
 
 import keras
 import numpy as np
 import pytest
+from facts import expect_error
 from numpy.lib.stride_tricks import sliding_window_view
 
 from genre_tagger.config import load_config, parse_config
-from genre_tagger.errors import UserError
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.training.fit import compiled_tagger
 
@@ -34,15 +34,15 @@ def model(config, randomise):
     model = build_tagger(config, TAGS)
     randomise(model)
     for weight in model.weights:
-        if weight.name == "gamma":  # a negative scale makes pooling before batch norm wrong
+        if weight.name == "gamma":  # with a negative scale, pooling before batch norm would give other values
             weight.assign(np.where(np.arange(weight.shape[0]) % 2, weight, -np.asarray(weight)))
     return model
 
 
 def test_published_parameter_count():
     count = 2  # batch norm of the input: scale and offset
-    count += (7 * 38 + 1) * 204 + 2 * 204  # timbral filters of 40 % of 96 bands, each with bias and batch norm
-    count += (7 * 67 + 1) * 204 + 2 * 204  # and of 70 %
+    count += (7 * 38 + 1) * 204 + 2 * 204  # timbral filters over 40 % of 96 bands, with bias and batch norm
+    count += (7 * 67 + 1) * 204 + 2 * 204  # timbral filters over 70 %
     count += (128 + 64 + 32 + 3) * 51 + 3 * 2 * 51  # temporal filters
     count += (7 * (2 * 204 + 3 * 51) + 1) * 64 + 2 * 64  # mid-end
     count += 2 * ((7 * 64 + 1) * 64 + 2 * 64)
@@ -55,7 +55,7 @@ def test_published_parameter_count():
     assert model.get_layer("probabilities").input.shape == (None, 200)
 
 
-def test_the_preset_is_the_papers():
+def test_preset_has_the_published_settings():
     config = load_config("musicnn")
     frontend, window, net = config.frontend, config.window, config.model
     assert (frontend.sample_rate, frontend.n_fft, frontend.hop_length, frontend.n_mels) == (16_000, 512, 256, 96)
@@ -80,14 +80,14 @@ def test_the_preset_is_the_papers():
 
 def test_equals_plain_numpy(model, config):
     log_mel = np.random.default_rng(1).normal(0, 1, (2, config.frames, config.frontend.n_mels)).astype("float32")
-    behind = keras.Model(model.get_layer("log_mel").output, model.output)
+    after_front_end = keras.Model(model.get_layer("log_mel").output, model.output)
     expected = np.stack([by_numpy(model, clip) for clip in log_mel])
     assert np.ptp(expected) > 0.05
-    np.testing.assert_allclose(behind(log_mel, training=False), expected, atol=1e-5)
+    np.testing.assert_allclose(after_front_end(log_mel, training=False), expected, atol=1e-5)
 
 
 def by_numpy(model, log_mel):
-    """Probabilities [tags] of one log-mel [frames, mels]."""
+    """Compute the probabilities [tags] of one log-mel spectrogram [frames, mels]."""
 
     def weights(name):
         return [np.asarray(weight, np.float64) for weight in model.get_layer(name).get_weights()]
@@ -121,7 +121,7 @@ def by_numpy(model, log_mel):
     return 1 / (1 + np.exp(-(output @ kernel + bias)))
 
 
-def test_a_step_of_training(config, noise):
+def test_training_lowers_the_loss(config, noise):
     model = compiled_tagger(config, [True] * TAGS, steps=1)
     waveform, labels = noise(config), np.random.default_rng(0).integers(0, 2, (4, TAGS)).astype("float32")
     before = {weight.path: np.array(weight) for weight in model.trainable_weights}
@@ -138,13 +138,13 @@ def test_dropout_reaches_the_model():
     assert rates == {"musicnn_pooled_dropout": 0.25, "musicnn_output_dropout": 0.25}
 
 
-def test_it_merges_with_another_branch():
+def test_merges_with_another_branch():
     branches = {"cnn": {"kernels": [4], "pools": [[2, 2]], "dropouts": [0], "output_width": 7}}
     model = build_tagger(parse_config({**TINY, "model": {**TINY["model"], **branches}}), TAGS)
     assert model.get_layer("merge").output.shape == (None, 7 + 6)
 
 
-def test_too_few_bands_are_refused():
+def test_too_few_bands_are_rejected():
     config = parse_config({**TINY, "frontend": {**TINY["frontend"], "n_mels": 2}})
-    with pytest.raises(UserError, match=r"frontend\.n_mels': found 2, expected at least 3 for model\.musicnn"):
+    with expect_error("frontend.n_mels", 2, 3, "model.musicnn"):
         build_tagger(config, TAGS)

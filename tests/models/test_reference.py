@@ -1,4 +1,4 @@
-"""The tagger against a plain one of stock Keras layers: outputs, gradients and training."""
+"""The tagger compared with a plain tagger of stock Keras layers: outputs, gradients and training."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from genre_tagger.frontend import LogMelSpectrogram
 from genre_tagger.models.tagger import build_tagger
 
 TAGS = 3
-MOMENTUM = 0.8  # the tiny config's
+MOMENTUM = 0.8  # the momentum of the tiny configuration
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -18,7 +18,7 @@ def probabilities(model, waveform):
     return np.asarray(model(waveform, training=False))
 
 
-# A plain tagger, read from the description of the system: stock layers only, one line a published layer
+# A plain tagger, written from the published description of the system, with stock layers only and one line per layer
 
 
 def plain_norm(name):
@@ -88,7 +88,7 @@ def plain_tagger(config, tags):
     log_mel = LogMelSpectrogram(n_mels=config.frontend.n_mels)(waveform)
     branches = []
     if model.wavenet is not None:
-        series = log_mel if model.cascade is None else plain_cascade(log_mel, model.cascade)
+        series = log_mel if model.wavenet.cascade is None else plain_cascade(log_mel, model.wavenet.cascade)
         branches.append(plain_wavenet(series, model.wavenet))
     branches.append(plain_cnn(log_mel, model.cnn))
     merge = layers.Concatenate() if model.merge == "concat" else layers.Add()
@@ -109,7 +109,7 @@ def assign(convolution, kernel, bias=None, norm=None, norm_weights=None):
 
 
 def copy_weights(model, plain):
-    """Writes the tagger's weights into the plain tagger, splitting filter from gate and the skips one by one."""
+    """Copy the tagger's weights to the plain tagger, which has separate filters, gates and skip convolutions."""
     found = {layer.name: layer for layer in plain.layers}
     number = 0
     for layer in model.layers:
@@ -134,34 +134,34 @@ def copy_weights(model, plain):
 FIRST_VERSION = {
     "cnn__activation": "elu",
     "cnn__output_activation": "elu",
-    "cascade__first_batch_norm": False,
-    "cascade__mix_batch_norm": False,
+    "wavenet__cascade__first_batch_norm": False,
+    "wavenet__cascade__mix_batch_norm": False,
     "wavenet__mix_batch_norm": False,
     "head__widths": [12],
     "head__activation": "elu",
 }
-CNN_ALONE = {"wavenet": "none", "cascade": "none", "cnn__output_activation": "relu", "head__widths": []}
+CNN_ALONE = {"wavenet": "none", "cnn__output_activation": "relu", "head__widths": []}
 PLAIN_CASES = {
     "concat": {},
     "add, elu, other kernels": {
         "merge": "add",
         "cnn__activation": "elu",
         "cnn__kernel_size": 2,
-        "cascade__kernel_size": 2,
+        "wavenet__cascade__kernel_size": 2,
         "wavenet__gate": "elu",
         "wavenet__kernel_size": 3,
         "wavenet__output_width": 7,
     },
-    "no cascade": {"cascade": "none"},
+    "no cascade": {"wavenet__cascade": "none"},
     "first version": FIRST_VERSION,
-    "second version": {"cnn__activation": "elu", "cascade__first_batch_norm": False},
+    "second version": {"cnn__activation": "elu", "wavenet__cascade__first_batch_norm": False},
     "cnn alone": CNN_ALONE,
 }
 
 
 @pytest.mark.parametrize("changes", PLAIN_CASES.values(), ids=PLAIN_CASES)
 def test_equals_the_plain_tagger(changes, tiny_config, noise, randomise, count_by_formula):
-    """Outputs at inference and in training, then the losses of training and what it leaves."""
+    """Both taggers have the same outputs, the same training losses and the same outputs after training."""
     config = tiny_config(head__dropout=0.0, **changes)
     model, plain = build_tagger(config, TAGS), plain_tagger(config, TAGS)
     randomise(model)
@@ -182,7 +182,12 @@ def test_equals_the_plain_tagger(changes, tiny_config, noise, randomise, count_b
 
 PLAIN_DROPOUTS = {
     "first version": FIRST_VERSION
-    | {"cnn__dropouts": [0.3, 0.3, 0.3, 0.4], "cascade__dropout": 0.3, "wavenet__dropout": 0.3, "head__dropout": 0.5},
+    | {
+        "cnn__dropouts": [0.3, 0.3, 0.3, 0.4],
+        "wavenet__cascade__dropout": 0.3,
+        "wavenet__dropout": 0.3,
+        "head__dropout": 0.5,
+    },
     "third version": {"head__dropout": 0.3},
     "cnn alone": CNN_ALONE | {"cnn__dropouts": [0.5, 0.4, 0.5, 0.4], "cnn__output_dropout": 0.5},
 }
@@ -190,7 +195,7 @@ PLAIN_DROPOUTS = {
 
 @pytest.mark.parametrize("changes", PLAIN_DROPOUTS.values(), ids=PLAIN_DROPOUTS)
 def test_drops_where_the_plain_tagger_does(changes, tiny_config, noise, randomise, monkeypatch):
-    """With masks that depend on shape and rate alone, a dropout in another place or of another rate shows."""
+    """Dropout layers are at the same places with the same rates. The masks depend on shape and rate only."""
     monkeypatch.setattr(layers.Dropout, "call", drop_fixed)
     config = tiny_config(**changes)
     model, plain = build_tagger(config, TAGS), plain_tagger(config, TAGS)
@@ -205,14 +210,16 @@ def test_drops_where_the_plain_tagger_does(changes, tiny_config, noise, randomis
 def drop_fixed(layer, x, training=False):
     if not training or not layer.rate:
         return x
-    # The WaveNet computes fewer frames than the plain one: its masks are of channels.
+    # The WaveNet computes fewer frames than the plain one, so its masks depend on the channels only.
     shape = x.shape[-1:] if layer.name.startswith("wavenet") else x.shape[1:]
     kept = np.random.default_rng(list(shape)).uniform(size=shape) >= layer.rate
     return x * kept.astype("float32") / (1 - layer.rate)
 
 
 def train_some(model, waveforms):
-    model.compile(keras.optimizers.SGD(0.005), loss="binary_crossentropy", run_eagerly=True)  # no wait for a graph
+    model.compile(
+        keras.optimizers.SGD(0.005), loss="binary_crossentropy", run_eagerly=True
+    )  # eager, to save the time of tracing
     labels = np.random.default_rng(1).integers(0, 2, (len(waveforms), len(waveforms[0]), TAGS)).astype("float32")
     return [float(model.train_on_batch(*batch)) for batch in zip(waveforms, labels, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The short-chunk branch: its shapes, its parameters by hand, its block against stock Keras."""
+"""The short-chunk branch: its shapes, its number of parameters, and its block compared with stock Keras."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def branch(frames, mels, kernels):
 
 
 def test_published_layers():
-    """231 frames and 128 bands are halved seven times; parameters from the layers' description."""
+    """231 frames and 128 bands are halved seven times. The parameters are counted from the paper."""
     kernels = (128, 128, 256, 256, 256, 256, 512)
     assert ShortChunkConfig().kernels == kernels
     model = branch(231, 128, kernels)
@@ -30,7 +30,7 @@ def test_published_layers():
 
 
 def test_block_is_residual():
-    """relu(bn(conv(relu(bn(conv(x))))) + bn(conv(x))), in training, by stock layers of equal weights."""
+    """In training, the block equals relu(bn(conv(relu(bn(conv(x))))) + bn(conv(x))) with stock layers."""
     model = branch(9, 6, (4,))
     x = np.random.default_rng(0).normal(size=(3, 9, 6)).astype("float32")
 

@@ -1,4 +1,4 @@
-"""The WaveNet's receptive field and causality, and the cascade before it."""
+"""The WaveNet's receptive field and causality, and the cascade in front of it."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from genre_tagger.models.wavenet import cascade, wavenet
 
 
 def without_cut(model):
-    """The same model and weights with all frames kept, also at inference (where batch norm does not mix time)."""
+    """Return the same model with all frames kept at inference, where batch norm does not mix frames."""
 
     def keep_all(layer):
         kept = layers.Identity(name=layer.name) if isinstance(layer, LastFrames) else None
@@ -24,7 +24,7 @@ def without_cut(model):
 
 
 def wavenet_model(frames, **options):
-    """The WaveNet part alone, on 9 bands, with narrow channels."""
+    """Return a model of the WaveNet branch alone, with 9 bands and few channels, and its configuration."""
     keras.utils.set_random_seed(1)
     narrow = {"residual_channels": 4, "dilation_channels": 4, "skip_channels": 6, "output_width": 2}
     config = WavenetConfig(**narrow, **options)
@@ -33,7 +33,7 @@ def wavenet_model(frames, **options):
 
 
 def frames_that_matter(model, x):
-    """Whether each input frame has a gradient towards the output."""
+    """Return for each input frame whether the output has a nonzero gradient with respect to it."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -45,7 +45,7 @@ def frames_that_matter(model, x):
     "depth, blocks, kernel_size, field", [(6, 5, 2, 317), (8, 4, 2, 1_022), (3, 2, 3, 31), (1, 1, 2, 3)]
 )
 def test_receptive_field(depth, blocks, kernel_size, field):
-    """The output sees exactly the last `field` frames, whether or not the frames before them are cut off."""
+    """The output depends on exactly the last `field` frames, whether or not the earlier frames are cut off."""
     frames = field + 40
     model, config = wavenet_model(frames, dilation_depth=depth, blocks=blocks, kernel_size=kernel_size)
     assert config.receptive_field == field
@@ -62,7 +62,7 @@ def test_residual_layers_are_causal(changed_frame):
     whole = without_cut(wavenet_model(40, dilation_depth=3, blocks=2)[0])
     outputs = [layer.output for layer in whole.layers if layer.name.endswith(("_output", "_taps", "_gated"))]
     residuals = [output for output in outputs if output.ndim == 3]
-    assert len(residuals) == 1 + 6 + 6 + 5  # input taps, taps and gate of every layer, outputs of all but the last
+    assert len(residuals) == 1 + 6 + 6 + 5  # input taps, taps and gates of all layers, outputs of all but the last
     every_step = keras.Model(whole.input, residuals)
     x = np.random.default_rng(0).normal(size=(1, 40, 9)).astype("float32")
     later = x.copy()
@@ -75,7 +75,7 @@ def test_residual_layers_are_causal(changed_frame):
 def test_cascade_mixes_all_time(tiny_config, bands_after_cascade):
     config = tiny_config()
     inputs = keras.Input((config.frames, config.frontend.n_mels))
-    model = keras.Model(inputs, cascade(inputs, config.model.cascade, momentum=0.9))
+    model = keras.Model(inputs, cascade(inputs, config.model.wavenet.cascade, momentum=0.9))
     assert model.output_shape == (None, config.frames, bands_after_cascade(config))
     first_frame = keras.Model(inputs, model.output[:, 0])
     x = np.random.default_rng(0).normal(size=(2, *inputs.shape[1:])).astype("float32")
@@ -84,4 +84,4 @@ def test_cascade_mixes_all_time(tiny_config, bands_after_cascade):
 
 def test_published_cascade_leaves_nine_bands(tiny_config):
     inputs = keras.Input((20, 96))
-    assert cascade(inputs, tiny_config().model.cascade, momentum=0.9).shape == (None, 20, 9)
+    assert cascade(inputs, tiny_config().model.wavenet.cascade, momentum=0.9).shape == (None, 20, 9)

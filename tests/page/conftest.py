@@ -1,4 +1,4 @@
-"""A run of a tiny model with random weights, a stand-in for a model, uploads."""
+"""A run of a tiny model with random weights, a fake model, and uploads."""
 
 import hashlib
 
@@ -9,13 +9,14 @@ from tiny_tagger import TINY
 
 from genre_tagger.config import parse_config
 from genre_tagger.models.tagger import build_tagger
-from genre_tagger.run import create_run
+from genre_tagger.runs.creation import create_run
+from genre_tagger.runs.record import RunRecord
 
 TAGS = ("rock", "<b>jazz</b>", "no drums", "café", "${1 + 1} {{value}}")
 
 
 class Loudness:
-    """Of each window the loudest sample, then four constants."""
+    """A fake model. Its scores are the peak of a window, then four constants."""
 
     def __init__(self):
         self.windows = 0
@@ -28,37 +29,40 @@ class Loudness:
 
 @pytest.fixture(scope="session")
 def config():
-    """Windows of 0.5 s, one each 0.2 s, at 8 kHz."""
+    """Return a configuration with windows of 0.5 s every 0.2 s, at 8 kHz."""
     return parse_config(TINY)
 
 
 @pytest.fixture(scope="session")
 def tags():
-    """Of the run and of the stand-in; some look like a template or like HTML."""
+    """Return the tags of the run and of the fake model. Some look like a template or like HTML."""
     return TAGS
 
 
 @pytest.fixture
 def loudness():
-    """The stand-in."""
+    """Return the fake model."""
     return Loudness()
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, config):
-    """The run directory; nothing may be changed in it."""
+    """Return the run directory. Tests must not change it."""
     keras.config.set_dtype_policy("float32")
     model = build_tagger(config, len(TAGS))
     last = model.get_layer("probabilities")
     last.kernel.assign(np.random.default_rng(0).normal(0, 3, last.kernel.shape))
-    run = create_run(tmp_path_factory.mktemp("run") / "tiny", config, {"source": None, "hash": ""}, TAGS)
+    run = create_run(tmp_path_factory.mktemp("run") / "tiny", config, RunRecord(), TAGS)
     model.save(run.model)
     return run.path
 
 
 @pytest.fixture
 def upload(tmp_path):
-    """Puts a file where Gradio does, below tmp_path/uploads, and returns the path that a browser is told."""
+    """Return a function that moves a file to where Gradio stores uploads and returns the path that a browser gets.
+
+    The files are stored below tmp_path/uploads.
+    """
 
     def put(file):
         folder = tmp_path / "uploads" / hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The page in a headless Chromium, which can reach nothing but this machine."""
+"""The browser page in a headless Chromium, which can reach only this machine."""
 
 import json
 import os
@@ -15,17 +15,18 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import requests
+from facts import check_facts
 from tiny_tagger import noise, write
 
-from genre_tagger.page import guarding
-from genre_tagger.page.server import UPLOADS, Limits, open_page
+from genre_tagger.page import upload_limits
+from genre_tagger.page.server import UPLOADS, UploadLimits, open_page
 from genre_tagger.tagging.tagger import Tagger
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
 
 CAME_WITH_SERVER = "gradio" in sys.modules
-LOOPBACK, LIMITS = ip_address("127.0.0.1"), Limits(megabytes=1, minutes=0.1)
+LOOPBACK, LIMITS = ip_address("127.0.0.1"), UploadLimits(megabytes=1, minutes=0.1)
 PICTURE = Path(__file__).parents[2] / "docs/images/demo.png"
 MODEL, SONG = (os.environ.get(name) for name in ("DEMO_MODEL", "DEMO_SONG"))
 REFUSAL = ".message:has(b)"
@@ -46,7 +47,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def lookups():
-    """Names of all hosts that this process asks for while the page is up."""
+    """The names of all hosts that this process looks up while the page is served."""
     names, look_up = [], socket.getaddrinfo
 
     def noted(host, *rest, **options):
@@ -60,9 +61,9 @@ def lookups():
 
 @pytest.fixture(scope="module")
 def served(run, lookups, tmp_path_factory):
-    """(address, folder of uploads, which lies in a folder of its own)."""
+    """The URL of the page, and the folder of uploads, which is alone in its parent folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guarding, "SWEEP_SECONDS", 0.1)
+        patch.setattr(upload_limits, "SWEEP_SECONDS", 0.1)
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
         with open_page(run, LOOPBACK, 0, LIMITS) as page:
             thread = threading.Thread(target=page.run)
@@ -74,7 +75,7 @@ def served(run, lookups, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tab(chromium, served):
-    """The page, opened once; (page, addresses that it asks for, its errors)."""
+    """The page, which is opened once, the URLs that it requests, and its errors."""
     page, requested, errors = chromium.new_page(viewport={"width": 1100, "height": 800}), [], []
     page.on("request", lambda request: requested.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
@@ -85,7 +86,7 @@ def tab(chromium, served):
 
 @pytest.fixture
 def page(tab):
-    """The page; requests to anywhere else and errors fail the test."""
+    """The page. Requests to other servers and errors fail the test."""
     page, requested, errors = tab
     yield page
     hosts = {urlsplit(url).hostname for url in requested if not url.startswith(("data:", "blob:"))}
@@ -96,7 +97,7 @@ def choose(page, name, content):
     page.set_input_files(".drop input", {"name": name, "mimeType": "audio/wav", "buffer": content})
 
 
-def left(uploads):
+def files_below(uploads):
     return [path for path in uploads.rglob("*") if path.is_file()]
 
 
@@ -104,9 +105,9 @@ def test_a_song_is_tagged_plays_and_is_kept_as_json(page, served, run, tmp_path)
     song = write(tmp_path / "song.wav", noise(1.3))
     choose(page, "My song.wav", song.read_bytes())
     expect(page.locator("h2")).to_have_text("My song.wav")
-    taggram = Tagger.of_model(run).taggram(song)
+    taggram = Tagger.load(run).taggram(song)
     tags = page.locator(".tag").all_inner_texts()
-    scores = dict(zip(Tagger.of_model(run).tags, taggram.scores, strict=True))
+    scores = dict(zip(Tagger.load(run).tags, taggram.scores, strict=True))
     assert tags == sorted(scores, key=scores.get, reverse=True)
     figures = page.locator(".figure").all_inner_texts()
     np.testing.assert_allclose([float(figure) for figure in figures], [scores[tag] for tag in tags], atol=5.1e-4)
@@ -120,18 +121,18 @@ def test_a_song_is_tagged_plays_and_is_kept_as_json(page, served, run, tmp_path)
     np.testing.assert_allclose(kept, taggram.probabilities, atol=1e-6)
     np.testing.assert_allclose(document["times"], taggram.times, atol=1e-6)
 
-    assert left(served[1]) == []  # and it plays all the same
+    assert files_below(served[1]) == []  # the upload is removed, but the song can still be played
     page.click(".play")
     page.wait_for_function("document.querySelector('.cursor').value > 0.2")
     expect(page.locator(".clock")).to_have_text("0:01 / 0:01")
-    expect(page.locator(".playing")).to_have_count(0)  # at its end
+    expect(page.locator(".playing")).to_have_count(0)  # playing stops at the end of the song
 
 
-def test_m4a_is_named_where_it_can_be_decoded(page):
+def test_m4a_is_offered_only_if_it_can_be_decoded(page):
     assert ("M4A" in page.locator(".drop small").inner_text()) == (shutil.which("ffmpeg") is not None)
 
 
-def test_the_cursor_stands_on_what_it_shows(page, tmp_path):
+def test_the_cursor_is_at_the_moment_that_is_shown(page, tmp_path):
     choose(page, "song.wav", write(tmp_path / "song.wav", noise(3, seed=1)).read_bytes())
     expect(page.locator("h2")).to_have_text("song.wav")
     cursor = page.locator(".cursor")
@@ -168,25 +169,28 @@ def test_a_broken_file_gets_a_message(page, served, tmp_path):
     expect(page.locator("h2")).to_have_text("sound.wav")
     page.click(".play")
     choose(page, "text.mp3", b"this is no audio")
-    expect(page.locator(REFUSAL)).to_have_text("text.mp3: cannot be decoded: no audio found in it")
+    expect(page.locator(REFUSAL)).to_contain_text("text.mp3: ")
+    expect(page.locator(REFUSAL)).to_contain_text("no audio")
     expect(page.locator(".score")).to_have_count(0)
     assert "Traceback" not in page.content()
-    assert left(served[1]) == []
+    assert files_below(served[1]) == []
 
 
 def test_a_file_over_the_limit_gets_a_message_and_is_not_sent(page, tmp_path):
-    """And the song before is gone, else its tags would seem to be the answer."""
+    """The previous song is no longer shown, because its tags would seem to belong to the refused file."""
     choose(page, "sound.wav", write(tmp_path / "sound.wav", noise(5, seed=3)).read_bytes())
     expect(page.locator("h2")).to_have_text("sound.wav")
     page.click(".play")
     sent = []
     page.on("request", lambda request: sent.append(request.url))
     choose(page, "large.wav", b"\0" * 1_200_000)
-    expect(page.locator(".drop + .message")).to_have_text("large.wav: 1.2 MB, expected 1 MB at most")
+    for fact in ("large.wav: ", "1.2 MB", "1 MB"):
+        expect(page.locator(".drop + .message")).to_contain_text(fact)
     assert not [url for url in sent if "upload" in url]
     expect(page.locator("h2, .score")).to_have_count(0)
     choose(page, "long.wav", write(tmp_path / "long.wav", noise(7)).read_bytes())
-    expect(page.locator(REFUSAL)).to_have_text("long.wav: longer than 0.1 minutes, which is the limit here")
+    expect(page.locator(REFUSAL)).to_contain_text("long.wav: ")
+    expect(page.locator(REFUSAL)).to_contain_text("0.1 minutes")
     expect(page.locator(".drop + .message")).to_be_empty()
 
 
@@ -196,7 +200,7 @@ def test_a_file_that_cannot_be_sent_gets_a_message(page, tmp_path):
     expect(page.locator("h2")).to_have_text("sound.wav")
     page.route("**/upload*", lambda route: route.abort())
     choose(page, "unsent.wav", content)
-    expect(page.locator(".drop + .message")).to_contain_text("unsent.wav: cannot be sent (")
+    expect(page.locator(".drop + .message")).to_contain_text("unsent.wav: ")
     expect(page.locator("h2, .score")).to_have_count(0)
     page.unroute("**/upload*")
 
@@ -211,8 +215,8 @@ def test_a_foreign_name_is_text(page, tmp_path):
     expect(page.locator(f"{REFUSAL} b")).to_have_text(name)
 
 
-def test_visitors_wait_for_each_other_and_share_what_is_known(page, chromium, served, tmp_path, monkeypatch):
-    """Two at once with the same song, which lies in one place and is heard once; then one more."""
+def test_visitors_wait_for_each_other_and_share_results(page, chromium, served, tmp_path, monkeypatch):
+    """Two visitors send the same song, which is stored and tagged once; then one sends another song."""
     at_work, most, taggram = [], [], Tagger.taggram
 
     def slow(self, path):
@@ -242,10 +246,10 @@ def test_visitors_wait_for_each_other_and_share_what_is_known(page, chromium, se
 def test_the_server_refuses_what_the_page_would(served, run):
     address, uploads = served
     api = f"{address}/gradio_api"
-    there = left(uploads)
+    there = files_below(uploads)
     answer = requests.post(f"{api}/upload", files={"files": ("large.wav", b"\0" * 1_200_000)}, timeout=10)
     assert answer.status_code == 413
-    assert left(uploads) == there
+    assert files_below(uploads) == there
     for file in (run / "config.yaml", Path("/etc/hostname"), "setup.py"):
         assert requests.get(f"{api}/file={file}", timeout=10).status_code in (403, 404)
     for path in ("docs", "redoc", "gradio_api/docs", "monitoring"):
@@ -255,49 +259,50 @@ def test_the_server_refuses_what_the_page_would(served, run):
 
 @pytest.mark.parametrize(("megabytes", "status"), [((0.9,) * 6, 413), ((0.4, 0.5), 200), ((0.5, 0.6), 413)])
 def test_a_request_is_no_larger_than_a_file_may_be(served, megabytes, status):
-    """However many files are in it; and what is not asked about goes."""
+    """The limit holds for all files of a request together. Uploads that are not tagged are removed."""
     address, uploads = served
     files = [("files", (f"{n}.wav", bytes([n]) * round(size * 1e6))) for n, size in enumerate(megabytes)]
     answer = requests.post(f"{address}/gradio_api/upload", files=files, timeout=10)
     assert answer.status_code == status
-    sent = left(uploads)
+    sent = files_below(uploads)
     assert len(sent) == (len(files) if status == 200 else 0)
     for file in sent:
         os.utime(file.parent, (0, 0))
     deadline = time.monotonic() + 10
-    while left(uploads) and time.monotonic() < deadline:
+    while files_below(uploads) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert left(uploads) == []
+    assert files_below(uploads) == []
 
 
-def test_a_request_says_how_large_it_is(served):
+def test_a_request_without_a_length_is_refused(served):
     chunks = (bytes(100_000) for _ in range(20))
     answer = requests.post(f"{served[0]}/gradio_api/upload", data=chunks, timeout=10)
-    assert (answer.status_code, answer.text) == (411, "expected a Content-Length")
+    assert answer.status_code == 411
+    check_facts(answer.text, "Content-Length")
 
 
-def test_nobody_outside_is_asked(served, lookups):
+def test_no_other_host_is_looked_up(served, lookups):
     requests.get(served[0], timeout=10)
     assert {str(name) for name in lookups} <= {"127.0.0.1", "localhost"}
     assert lookups
 
 
-def test_gradio_makes_its_folders_among_the_uploads(served):
-    assert not CAME_WITH_SERVER  # it would have looked for the place already
+def test_gradio_creates_its_folders_below_the_uploads(served):
+    assert not CAME_WITH_SERVER  # gradio would have read the variable already
     assert list(served[1].parent.iterdir()) == [served[1]]
 
 
-def test_uploads_go_with_the_page(run):
+def test_uploads_are_removed_with_the_page(run):
     with open_page(run, LOOPBACK, 0, LIMITS) as page:
         uploads = Path(os.environ[UPLOADS])
-        (uploads / "abandoned.wav").write_bytes(b"upload that nobody asked about")
-        assert page.tags == Tagger.of_model(run).tags
+        (uploads / "abandoned.wav").write_bytes(b"an abandoned upload")
+        assert page.tags == Tagger.load(run).tags
     assert not uploads.exists()
 
 
 @pytest.mark.skipif(not (MODEL and SONG), reason="draws the README's picture, given DEMO_MODEL and DEMO_SONG")
 def test_picture_of_the_readme(chromium):
-    with open_page(Path(MODEL), LOOPBACK, 0, Limits(50, 15)) as served:
+    with open_page(Path(MODEL), LOOPBACK, 0, UploadLimits(50, 15)) as served:
         thread = threading.Thread(target=served.run)
         thread.start()
         page = chromium.new_page(viewport={"width": 1040, "height": 790})

@@ -1,4 +1,4 @@
-"""Pictures of the page against what numpy makes of the whole waveform and of each column by itself."""
+"""Pictures of the browser page, compared with NumPy on the whole waveform and on single columns."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from genre_tagger.page import drawing
 
 
 def opacity(address: str) -> np.ndarray:
-    """The picture of a data: address, [rows, columns] from 0 to 1."""
+    """Return the opacities of a PNG in a data URL, [rows, columns] from 0 to 1."""
     kind, content = address.split(",")
     assert kind == "data:image/png;base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))[..., 1] / 255
@@ -25,7 +25,7 @@ def test_peaks_do_not_depend_on_how_the_waveform_comes(cuts):
     np.testing.assert_array_equal(drawing.peaks_of(np.split(waveform, cuts), 8000), expected)
 
 
-def test_what_is_left_of_a_hundredth_is_left_out():
+def test_an_incomplete_hundredth_of_a_second_has_no_peak():
     assert len(drawing.peaks_of([np.ones(799, np.float32)], 8000)) == 9
     assert len(drawing.peaks_of([], 8000)) == 0
 

@@ -1,4 +1,4 @@
-"""A run whose tags and files have names that a careless page would run or break on."""
+"""A run whose tags and files have HTML in their names. Without escaping, it would run in the report or break it."""
 
 import csv
 import json
@@ -12,11 +12,14 @@ import pytest
 import soundfile
 
 from genre_tagger.config import load_config
-from genre_tagger.data.folder import FolderSource
-from genre_tagger.data.records import prepare
+from genre_tagger.dataset.prepare import prepare
+from genre_tagger.evaluation.evaluate_predictions import evaluate_predictions
 from genre_tagger.evaluation.predictions import Predictions, write_predictions
-from genre_tagger.evaluation.report import evaluate_predictions
-from genre_tagger.run import RunDirectory, create_run
+from genre_tagger.runs.creation import create_run
+from genre_tagger.runs.directory import RunDirectory
+from genre_tagger.runs.record import RunRecord
+from genre_tagger.sources.folder import FolderSource
+from genre_tagger.sources.registry import SourceOptions
 
 TAGS = ("<script>document.title='owned'</script>", "\"double\" & 'single'", "piano", "never")
 LONG_CLIP = "<b onclick='x'>long & loud.wav"
@@ -31,7 +34,7 @@ def file_of(split: str, number: int) -> str:
 
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory) -> Path:
-    """A folder of noises with a table; `never` has no positive but one in training."""
+    """Return a folder of noise clips with a table of tags. Only training clips have the tag `never`."""
     root = tmp_path_factory.mktemp("music")
     rng = np.random.default_rng(3)
     rows = [["path", "tags", "split", "group"]]
@@ -49,14 +52,14 @@ def collection(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared(collection, tmp_path_factory) -> Path:
-    """The same as shards, with its dataset card."""
+    """Return the folder as prepared data, with its dataset card."""
     directory = tmp_path_factory.mktemp("prepared")
     prepare(FolderSource(collection), RATE_HZ, directory, workers=1)
     return directory
 
 
 def make_predictions(source: FolderSource) -> Predictions:
-    """Seeded scores of the validation and test clips, some of their labels unknown."""
+    """Return seeded scores for the validation and test clips. Some labels are unknown."""
     clips = [clip for clip in source.clips if clip.split != "train"]
     rng = np.random.default_rng(4)
     labels = np.stack([clip.labels for clip in clips])
@@ -76,20 +79,23 @@ def make_predictions(source: FolderSource) -> Predictions:
 
 @pytest.fixture
 def run(tmp_path, shared_run) -> RunDirectory:
-    """A trained and evaluated run of a model with 5 x 4 + 4 parameters, to be changed."""
+    """Return a trained and evaluated run of a model with 5 x 4 + 4 parameters. A test may change it."""
     return RunDirectory(shutil.copytree(shared_run.path, tmp_path / shared_run.path.name))
 
 
 @pytest.fixture(scope="session")
 def shared_run(tmp_path_factory, collection, prepared) -> RunDirectory:
-    """The same for tests that change nothing in it."""
+    """Return the same run for tests that do not change it."""
     source = FolderSource(collection)
     config = load_config("small", overrides=[f"frontend.sample_rate={RATE_HZ}", "training.epochs=3"])
-    options = {"source": "folder", "root": str(collection)}
-    record = {"source": options, "data": "unused", "prepared": str(prepared), "stream": False, "hash": "0" * 64}
-    run = create_run(
-        tmp_path_factory.mktemp("runs") / "my <run>", config, {**record, "protocol": "stratified"}, source.tags, ["CPU"]
+    record = RunRecord(
+        source=SourceOptions(source="folder", root=collection),
+        folder=Path("unused"),
+        prepared=prepared,
+        hash="0" * 64,
+        protocol="stratified",
     )
+    run = create_run(tmp_path_factory.mktemp("runs") / "my <run>", config, record, source.tags, ["CPU"])
     waveform = keras.Input((5,))
     keras.Model(waveform, keras.layers.Dense(len(source.tags))(waveform)).save(run.model)
     epochs = {"epoch": [1, 2], "loss": [0.5, 0.4], "val_roc_auc": [0.61234, 0.6]}
@@ -99,7 +105,7 @@ def shared_run(tmp_path_factory, collection, prepared) -> RunDirectory:
         (run.report / name).write_bytes(PNG + name.encode())
     predictions = make_predictions(source)
     write_predictions(run.predictions, predictions)
-    write_predictions(run.floor, predictions.of_split("test"))
-    report = evaluate_predictions(predictions, floor=predictions.of_split("test"), replicates=20)
-    run.metrics.write_text(json.dumps(report))
+    write_predictions(run.baseline, predictions.of_split("test"))
+    metrics = evaluate_predictions(predictions, baseline=predictions.of_split("test"), replicates=20)
+    run.metrics.write_text(json.dumps(metrics))
     return run

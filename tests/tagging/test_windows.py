@@ -1,4 +1,4 @@
-"""Windows as they come are those of the whole clip, cut by hand."""
+"""Windows that are cut while a song is decoded equal those cut from the whole clip."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from genre_tagger.tagging.windows import batches_of, cut_windows, never_silent
 
 
 def by_hand(waveform, size, hop, margin, which):
-    """(starts, windows) of a whole waveform."""
+    """Return (starts, windows) of a whole waveform."""
     padded = np.pad(waveform, margin)
     last = max(len(padded) - size, 0)
     starts = list(range(0, last + 1, hop))
@@ -44,8 +44,8 @@ def test_batches_are_full_but_for_the_last():
 
 def test_a_silent_window_gets_one_step_of_16_bits():
     windows = np.stack([np.zeros(5), np.full(5, 1e-5), np.full(5, 0.1)]).astype(np.float32)
-    heard = never_silent(windows)
-    assert (np.round(np.abs(heard).max(axis=1) * 32768) >= 1).all()
-    np.testing.assert_array_equal(heard[2], windows[2])
-    np.testing.assert_array_equal(heard[:, 1:], windows[:, 1:])
+    changed = never_silent(windows)
+    assert (np.round(np.abs(changed).max(axis=1) * 32768) >= 1).all()
+    np.testing.assert_array_equal(changed[2], windows[2])
+    np.testing.assert_array_equal(changed[:, 1:], windows[:, 1:])
     assert not windows[0].any()

@@ -1,4 +1,4 @@
-"""Material of the tests: a tiny configuration, noise, a stand-in that scores windows by their own samples."""
+"""Helpers of the tests: a tiny configuration, noise, and a fake model that scores windows by their samples."""
 
 from pathlib import Path
 
@@ -12,27 +12,25 @@ TINY = {
     "window": {"seconds": 0.5, "hop_seconds": 0.2, "evaluate": "all"},
     "model": {
         "cnn": {"kernels": [4], "pools": [[4, 4]], "dropouts": [0], "output_width": 6},
-        "cascade": None,
-        "wavenet": None,
         "head": {"widths": []},
     },
-    "training": {"batch_size": 3},
+    "inference": {"batch_size": 3},
 }
 
 
 def noise(seconds: float, seed: int = 0, level: float = 0.2) -> np.ndarray:
-    """White noise [samples] at RATE."""
+    """Return white noise float32 [samples] at RATE."""
     return level * np.random.default_rng(seed).uniform(-1, 1, round(seconds * RATE)).astype(np.float32)
 
 
 def write(path: Path, waveform: np.ndarray, rate: int = RATE) -> Path:
-    """Writes an audio file, WAV as float so that its samples are kept."""
+    """Write an audio file. WAV files have float samples, so that they are exact."""
     soundfile.write(path, waveform, rate, subtype="FLOAT" if path.suffix == ".wav" else None)
     return path
 
 
 class Measuring:
-    """Stands in for a model: of each window the first sample, the last, the mean square, and two constants."""
+    """A fake model. Its scores are the first sample, the last sample, the mean square, and two constants."""
 
     def __init__(self):
         self.windows = 0

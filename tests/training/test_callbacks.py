@@ -1,17 +1,26 @@
-"""The clock of a run: its seconds over restarts, the minutes that end it, the learning rate that follows them."""
+"""Callbacks: the seconds of a run over restarts, the minutes that end it, the learning rate, and NaN scores."""
 
 import math
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pandas as pd
 import pytest
+from facts import expect_error
 
 from genre_tagger.config import load_config
-from genre_tagger.errors import UserError
-from genre_tagger.run import RunDirectory
+from genre_tagger.runs.directory import RunDirectory
 from genre_tagger.training import callbacks
-from genre_tagger.training.callbacks import CosineOverTime, RunKeeper, has_ended, seconds_used
+from genre_tagger.training.callbacks import (
+    BudgetError,
+    CosineOverTime,
+    DivergedError,
+    ExactValidation,
+    RunKeeper,
+    has_ended,
+    seconds_used,
+)
 from genre_tagger.training.checkpoint import load_state
 
 
@@ -25,7 +34,7 @@ def model():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still: `clock.now` sets it."""
+    """A clock that only moves when a test sets `clock.now`."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
@@ -47,7 +56,7 @@ def epoch(keeper, clock, number, seconds):
     keeper.on_epoch_begin(number)
     clock.now += seconds
     keeper.on_epoch_end(number, {"loss": 1.0, "val_roc_auc": 0.5 + number / 100})
-    clock.now += 7.0  # writing, which no epoch contains
+    clock.now += 7.0  # the time between epochs does not count
 
 
 def test_seconds_add_up_over_restarts(run, model, clock):
@@ -70,9 +79,9 @@ def test_minutes_end_training_after_the_epoch_that_uses_them_up(run, model, cloc
     assert model.stop_training and seconds_used(resumed.history) == pytest.approx(60)
 
 
-def test_minutes_without_room_for_an_epoch_are_refused_and_nothing_is_kept(run, model, clock):
+def test_a_first_epoch_longer_than_the_minutes_raises_an_error_and_leaves_nothing(run, model, clock):
     keeper = keeper_of(run, model, [], "training.minutes=0.5")
-    with pytest.raises(UserError, match=r"training\.minutes is 0\.5, and its first epoch alone took 31\.0 s"):
+    with expect_error(run.path, "training.minutes", "0.5", "31.0 s", kind=BudgetError):
         epoch(keeper, clock, 0, 31.0)
     assert not list(run.path.iterdir())
 
@@ -84,14 +93,20 @@ def test_training_ends_by_epochs_minutes_or_patience():
     assert has_ended(history, training)
     assert has_ended([history[0] | {"seconds": 120.0}], training)
     assert has_ended([history[1], history[0]], training.model_copy(update={"patience": 1}))
-    uncounted = [{"val_roc_auc": 0.5}]  # of a version that did not count seconds
+    uncounted = [{"val_roc_auc": 0.5}]  # older versions did not count seconds
     assert math.isnan(seconds_used(uncounted)) and not has_ended(uncounted, load_config().training)
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(0, 1e-3), (20, 0.75e-3), (30, 0.5e-3), (60, 0), (99, 0)])
 def test_a_cosine_over_minutes_follows_the_time(seconds, rate):
-    training = load_config(overrides=["training.minutes=1", "training.schedule=cosine"]).training
-    follower = CosineOverTime(training, lambda: seconds)
+    follower = CosineOverTime(1e-3, 1.0, lambda: seconds)
     follower.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=None)))
     follower.on_train_batch_begin(0)
     assert follower.model.optimizer.learning_rate == pytest.approx(rate, abs=1e-12)
+
+
+def test_validation_scores_that_are_not_finite_raise_an_error(model):
+    validation = ExactValidation(np.int8([[1], [0]]), lambda _: np.array([[0.5], [np.nan]]))
+    validation.set_model(model)
+    with expect_error("epoch 3", "training.learning_rate", kind=DivergedError):
+        validation.on_epoch_end(2, {})

@@ -1,7 +1,9 @@
-"""Training runs: what they leave behind, how they stop, and that a killed one ends like an unbroken one."""
+"""Training runs: the files they write, how they end, and that an interrupted run ends like an uninterrupted one."""
 
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,43 +14,50 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from facts import check_facts, expect_error
 
 from genre_tagger.config import load_config
-from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.folder import FolderSource
-from genre_tagger.data.records import prepare
-from genre_tagger.errors import UserError
-from genre_tagger.run import RunDirectory, create_run
+from genre_tagger.runs.creation import create_run
+from genre_tagger.runs.directory import RunDirectory
+from genre_tagger.runs.record import RunRecord
 from genre_tagger.training import fit as fit_module
-from genre_tagger.training.callbacks import best_epoch, is_out_of_patience
+from genre_tagger.training.callbacks import DivergedError, best_epoch, is_out_of_patience
 from genre_tagger.training.fit import fit
 
-TINY = [
-    "window.seconds=0.5",
+COMMON = ["window.seconds=0.5", "model.head.widths=[8]", "training.batch_size=4", "training.epochs=2"]
+# One convolution block with dropout. Building and tracing a model takes most of the time of a tiny training.
+SMALL = [*COMMON, "model.cnn={kernels: [4], pools: [[4, 4]], dropouts: [0.2], output_width: 4}"]
+# Every kind of layer of the published system.
+WHOLE = [
+    *COMMON,
     "model.cnn={kernels: [4, 4], pools: [[2, 2], [4, 4]], dropouts: [0.2, 0.0], output_width: 4}",
-    "model.cascade.width=8",
-    "model.wavenet={dilation_depth: 2, blocks: 1, residual_channels: 4, dilation_channels: 4, skip_channels: 8, "
-    "output_width: 4}",
-    "model.head.widths=[8]",
-    "training.batch_size=4",
-    "training.epochs=2",
+    "model.wavenet={cascade: {width: 8}, dilation_depth: 2, blocks: 1, residual_channels: 4, dilation_channels: 4, "
+    "skip_channels: 8, output_width: 4}",
 ]
 
 
+def start(path, dataset, *overrides, model=SMALL):
+    """Train into `path`; return the run and the history."""
+    config = load_config(overrides=[*model, *overrides])
+    run = create_run(path, config, RunRecord(hash=dataset.hash), dataset.tags)
+    return run, fit(run, config, dataset)
+
+
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory, dataset):
+    """A small finished run and its history."""
+    return start(tmp_path_factory.mktemp("finished") / "run", dataset)
+
+
 @pytest.fixture
-def dataset(music_folder, tmp_path):
-    return Dataset.of_manifest(prepare(FolderSource(music_folder), 12_000, tmp_path / "prepared", workers=1))
+def finished(shared_run, tmp_path):
+    """A copy of the finished run that a test may change, and its history."""
+    return RunDirectory(shutil.copytree(shared_run[0].path, tmp_path / "run")), shared_run[1]
 
 
-def start(path, dataset, *overrides):
-    """Trains into `path` and returns the run and the history."""
-    config = load_config(overrides=[*TINY, *overrides])
-    run = create_run(path, config, {"hash": dataset.hash}, dataset.tags)
-    return run, fit(run, config, dataset, print)
-
-
-def test_a_run_leaves_everything_that_the_design_promises(tmp_path, dataset, capsys):
-    run, history = start(tmp_path / "run", dataset)
+def test_a_run_leaves_everything_that_the_design_promises(tmp_path, dataset, caplog):
+    caplog.set_level(logging.INFO)
+    run, history = start(tmp_path / "run", dataset, model=WHOLE)
     assert [row["epoch"] for row in history] == [1, 2]
     table = pd.read_csv(run.history)
     for name in ("loss", "roc_auc", "pr_auc", "val_loss", "val_roc_auc", "val_pr_auc", "learning_rate"):
@@ -59,58 +68,60 @@ def test_a_run_leaves_everything_that_the_design_promises(tmp_path, dataset, cap
     assert run.tags.read_text().split() == list(dataset.tags)
     assert {"packages", "seed"} <= json.loads(run.environment.read_text()).keys()
     assert list(run.tensorboard.rglob("events.*"))
-    assert "epoch 2/2  validation: loss" in capsys.readouterr().out
+    last = history[-1]
+    check_facts(caplog.messages[-1], "epoch 2/2", *(f"{last[f'val_{name}']:.4f}" for name in ("loss", "roc_auc")))
     assert not list(run.path.rglob("*.tmp"))
 
 
-def test_the_protocol_of_the_data_stands_beside_the_figures(tmp_path, dataset, capsys):
+def test_the_protocol_of_the_data_is_next_to_the_scores(tmp_path, dataset, caplog):
+    caplog.set_level(logging.INFO)
     run, _ = start(tmp_path / "run", replace(dataset, protocol="full"), "training.epochs=1")
     assert pd.read_csv(run.history)["protocol"].tolist() == ["full"]
-    assert "epoch 1/1  validation, protocol full: loss" in capsys.readouterr().out
+    check_facts(caplog.messages[-1], "epoch 1/1", "protocol full")
     curves = {events.parent.relative_to(run.tensorboard).as_posix() for events in run.tensorboard.rglob("events.*")}
     assert curves == {"full/train", "full/validation"}  # the names that TensorBoard gives them
 
 
 def test_training_can_overfit_what_it_sees(tmp_path, dataset):
-    _, history = start(
-        tmp_path / "run", dataset, "training.epochs=30", "training.learning_rate=0.01", "training.patience=30"
-    )
+    overrides = ("training.epochs=12", "training.learning_rate=0.03", "training.patience=12")
+    _, history = start(tmp_path / "run", dataset, *overrides, model=WHOLE)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
 
 
-def test_the_same_seed_trains_the_same_and_another_does_not(tmp_path, dataset):
-    losses = [
+def test_the_same_seed_trains_the_same_and_another_does_not(shared_run, tmp_path, dataset):
+    first = [row["loss"] for row in shared_run[1]]
+    again, other = (
         [row["loss"] for row in start(tmp_path / name, dataset, f"seed={seed}")[1]]
-        for name, seed in (("one", 0), ("again", 0), ("other", 5))
-    ]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    assert losses[0] != pytest.approx(losses[2], abs=1e-5)
+        for name, seed in (("again", 0), ("other", 5))
+    )
+    assert first == pytest.approx(again, abs=1e-5)
+    assert first != pytest.approx(other, abs=1e-5)
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path, dataset):
-    run, history = start(tmp_path / "run", dataset)
+def test_a_finished_run_is_not_trained_again(finished, dataset):
+    run, history = finished
     written = run.checkpoint.stat().st_mtime_ns
-    assert start(tmp_path / "run", dataset)[1] == history
+    assert start(run.path, dataset)[1] == history
     assert run.checkpoint.stat().st_mtime_ns == written
 
 
-def test_another_configuration_or_other_data_is_refused(tmp_path, dataset):
-    start(tmp_path / "run", dataset)
-    with pytest.raises(UserError, match=r"training\.alpha is 1\.1 there, 2\.0 here"):
-        start(tmp_path / "run", dataset, "training.alpha=2.0")
-    with pytest.raises(UserError, match="on other data"):
-        create_run(tmp_path / "run", load_config(overrides=TINY), {"hash": "other"}, dataset.tags)
+def test_another_configuration_or_other_data_is_refused(finished, dataset):
+    path = finished[0].path
+    with expect_error(path, "training.alpha", "1.1", "2.0"):
+        start(path, dataset, "training.alpha=2.0")
+    with expect_error(path, dataset.hash[:8], "other"):
+        create_run(path, load_config(overrides=SMALL), RunRecord(hash="other"), dataset.tags)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
-def test_a_damaged_checkpoint_is_named(tmp_path, dataset, damage):
-    run, _ = start(tmp_path / "run", dataset)
-    if damage is None:
+def test_a_damaged_checkpoint_is_named(finished, dataset, damage):
+    run, _ = finished
+    if damage is None:  # an intact file with the state of another model
         np.savez(run.checkpoint, history=np.array("[]"), **{"00000": np.zeros(3)})
     else:
         run.checkpoint.write_bytes(damage)
-    with pytest.raises(UserError, match=r"state\.npz: (cannot be read|holds another model's variables)"):
-        start(tmp_path / "run", dataset)
+    with expect_error(run.checkpoint, "another model" if damage is None else "cannot be read"):
+        start(run.path, dataset)
 
 
 def test_patience_stops_training(tmp_path, dataset):
@@ -129,91 +140,120 @@ def test_patience_counts_from_the_best_epoch():
     assert not is_out_of_patience([], 1)
 
 
-def test_a_loss_that_is_no_number_stops_with_one_line(tmp_path, dataset, monkeypatch):
-    def poisoned(config, two_sided, steps):
-        model = compiled(config, two_sided, steps)
-        model.get_layer("probabilities").bias.assign(np.full(len(two_sided), np.nan))
+def test_a_loss_that_is_not_a_number_raises_an_error(tmp_path, dataset, monkeypatch):
+    def poisoned(*arguments):
+        model = compiled(*arguments)
+        model.get_layer("probabilities").bias.assign(np.full(len(dataset.tags), np.nan))
         return model
 
     compiled = fit_module.compiled_tagger
     monkeypatch.setattr(fit_module, "compiled_tagger", poisoned)
-    with pytest.raises(UserError, match=r"the loss is nan in epoch 1, step 1"):
+    with expect_error("nan", "epoch 1", "step 1", "training.learning_rate", kind=DivergedError):
         start(tmp_path / "run", dataset)
 
 
 @pytest.mark.parametrize(
-    "override",
-    [
-        "training.precision=mixed_bfloat16",
-        "training.precision=mixed_float16",
-        "training.jit=true",
-        "training.schedule=cosine",
-    ],
+    "override", ["training.precision=mixed_bfloat16", "training.precision=mixed_float16", "training.jit=true"]
 )
-def test_precisions_compilation_and_schedules_train(tmp_path, dataset, override):
+def test_precisions_and_compilation_train(tmp_path, dataset, override):
     try:
-        run, history = start(tmp_path / "run", dataset, override)
+        run, history = start(tmp_path / "run", dataset, override, model=WHOLE)
     finally:
         keras.config.set_dtype_policy("float32")
     assert np.isfinite([row["val_loss"] for row in history]).all()
     assert keras.models.load_model(run.model).get_layer("probabilities").compute_dtype == "float32"
-    if "cosine" in override:
-        assert history[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_cosine_over_epochs_ends_at_zero(tmp_path, dataset):
+    run, history = start(tmp_path / "run", dataset, "training.schedule=cosine")
+    assert np.isfinite([row["val_loss"] for row in history]).all()
+    assert keras.models.load_model(run.model).get_layer("probabilities").compute_dtype == "float32"
+    assert history[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
 
 
 SCRIPT = """
+import logging
 import sys
 from pathlib import Path
 from genre_tagger.config import load_config
-from genre_tagger.data.dataset import Dataset
-from genre_tagger.data.manifest import read_manifest
-from genre_tagger.run import create_run
+from genre_tagger.dataset.dataset import Dataset
+from genre_tagger.dataset.manifest import read_manifest
+from genre_tagger.runs.creation import create_run
+from genre_tagger.runs.record import RunRecord
 from genre_tagger.training.fit import fit
 
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+logging.getLogger("genre_tagger").setLevel(logging.INFO)
 dataset = Dataset.of_manifest(read_manifest(Path(sys.argv[2])))
 config = load_config(overrides=sys.argv[3:])
-run = create_run(Path(sys.argv[1]), config, {"hash": dataset.hash}, dataset.tags)
-fit(run, config, dataset, lambda line: print(line, flush=True))
+run = create_run(Path(sys.argv[1]), config, RunRecord(hash=dataset.hash), dataset.tags)
+fit(run, config, dataset)
 """
+# Everything random and everything with a state: dropout, masks, noise, windows, batch statistics, the schedule.
+RESUMED = [
+    *SMALL,
+    "model.wavenet={dilation_depth: 1, blocks: 1, dropout: 0.1, skip_channels: 8, output_width: 4}",
+    "model.spec_augment={}",
+    "training.augment.noise_snr_db=10",
+    "training.schedule=cosine",
+    "training.epochs=10",
+    "training.patience=10",
+    "window.train=random",
+    "window.seconds=0.4",
+]
+STOPPED_AFTER = (0.02, 0.1, 0.2)  # seconds after an epoch, which takes some tenths of a second
 
 
-def process(run, prepared, *overrides):
-    command = [sys.executable, "-c", SCRIPT, str(run), str(prepared), *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+def stop(process):
+    """Stop a process without ending it. Its files are then the same as if it had been killed at this moment."""
+    process.send_signal(signal.SIGSTOP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, prepared):
+    """A run that was killed halfway, and copies of its directory from arbitrary earlier moments."""
+    folder = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, "-c", SCRIPT, str(folder / "run"), str(prepared), *RESUMED]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    copies, delays = [], list(STOPPED_AFTER)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:
+            if "validation" in line and delays:
+                time.sleep(delays.pop(0))
+                stop(process)
+                copies.append(RunDirectory(shutil.copytree(folder / "run", folder / f"copy{len(copies)}")))
+                process.send_signal(signal.SIGCONT)
+            elif "validation" in line:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL and len(copies) == len(STOPPED_AFTER)
+    return RunDirectory(folder / "run"), copies
+
+
+def epochs_of(run):
+    with np.load(run.checkpoint, allow_pickle=False) as state:
+        return len(json.loads(str(state["history"])))
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_ends_like_an_unbroken_run(tmp_path, dataset):
-    overrides = [*TINY, "training.epochs=5", "window.train=random", "window.seconds=0.4", "training.schedule=cosine"]
-    _, unbroken = start(tmp_path / "unbroken", dataset, *overrides[len(TINY) :])
-    killed = process(tmp_path / "killed", tmp_path / "prepared", *overrides)
-    for line in killed.stdout:
-        if line.startswith("epoch 3/5  validation"):
-            killed.send_signal(signal.SIGKILL)
-            break
-    assert killed.wait() == -signal.SIGKILL
-    resumed = process(tmp_path / "killed", tmp_path / "prepared", *overrides)
-    output, _ = resumed.communicate(timeout=300)
-    assert resumed.returncode == 0
-    assert "going on after epoch 3" in output
-    table = pd.read_csv(RunDirectory(tmp_path / "killed").history)
+def test_killed_in_the_middle_it_ends_like_an_unbroken_run(killed, tmp_path, dataset, caplog):
+    run, _ = killed
+    begun = epochs_of(run)
+    assert 1 < begun < 10
+    _, unbroken = start(tmp_path / "unbroken", dataset, model=RESUMED)
+    caplog.set_level(logging.INFO)
+    start(run.path, dataset, model=RESUMED)
+    assert any("resuming" in line and f"epoch {begun}" in line for line in caplog.messages)
+    table = pd.read_csv(run.history)
     for name in ("loss", "roc_auc", "val_loss", "val_roc_auc", "learning_rate"):
         assert np.allclose(table[name], [row[name] for row in unbroken], atol=1e-4), name
-    assert (np.diff(table["seconds"], prepend=0) > 0).all()  # the clock goes on where the kill stopped it
+    assert (np.diff(table["seconds"], prepend=0) > 0).all()  # the clock continues from the last finished epoch
 
 
 @pytest.mark.slow
-def test_killed_while_it_writes_it_still_resumes(tmp_path, dataset):
-    """Kills at arbitrary moments; whatever is there afterwards must be whole."""
-    overrides = [*TINY, "training.epochs=40", "training.patience=40"]
-    for seconds in (0.2, 0.5):
-        running = process(tmp_path / "run", tmp_path / "prepared", *overrides)
-        for line in running.stdout:
-            if "validation" in line:
-                break
-        time.sleep(seconds)
-        running.kill()
-        running.wait()
-        assert keras.models.load_model(RunDirectory(tmp_path / "run").model) is not None
-        with np.load(RunDirectory(tmp_path / "run").checkpoint, allow_pickle=False) as state:
-            assert len(json.loads(str(state["history"]))) >= 1
+def test_killed_at_any_moment_its_files_are_whole(killed):
+    for run in killed[1]:
+        assert keras.models.load_model(run.model) is not None
+        assert epochs_of(run) >= 1

@@ -1,4 +1,4 @@
-"""The weighted binary cross-entropy against hand calculation: values, alpha, unknown labels, extremes, dtypes."""
+"""The weighted binary cross-entropy compared with NumPy: values, alpha, unknown labels, extremes, dtypes."""
 
 import keras
 import numpy as np
@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from genre_tagger.training.losses import WeightedBinaryCrossentropy
 
-WORST = -np.log(1e-5)  # of a certain and wrong prediction: 11.51
+WORST = -np.log(1e-5)  # the loss of a wrong prediction with probability 0 or 1, 11.51
 
 
 def by_hand(y_true, y_pred, alpha):
-    """The published formula in float64, mean over the known labels."""
+    """Compute the published formula in float64, averaged over the known labels."""
     p = np.asarray(y_pred, "float64")
     values = -np.where(y_true == 1, alpha * np.log(p + 1e-5), np.log(1 - p + 1e-5))
     return values[y_true >= 0].mean()
@@ -46,14 +46,14 @@ def test_mean_over_tags_and_clips(alpha):
     )
 
 
-def test_alpha_weighs_the_positive_term_alone():
+def test_alpha_weights_the_positive_term_only():
     y_true, y_pred = random_batch()
     single, double = (float(WeightedBinaryCrossentropy(alpha)(y_true, y_pred)) for alpha in (1.0, 2.0))
     positive = -(y_true * np.log(y_pred + 1e-5)).mean()
     assert double - single == pytest.approx(positive, rel=1e-4)
 
 
-def test_unknown_labels_count_nothing():
+def test_unknown_labels_are_ignored():
     y_true, y_pred = random_batch()
     y_true[0, :4] = y_true[3, 1] = y_true[7] = -1
     loss = WeightedBinaryCrossentropy(1.1)
@@ -111,7 +111,7 @@ def test_half_precision_predictions_are_computed_in_float32(dtype):
 
 
 def test_mean_over_the_batches_of_fit():
-    """Under compile and fit the logged loss is the formula's value on the batch."""
+    """The loss that Keras logs is the value of the formula on the batch."""
     y_true, y_pred = random_batch()
     model = keras.Sequential([keras.Input((5,)), keras.layers.Identity()])
     model.compile(loss=WeightedBinaryCrossentropy(1.1))

@@ -1,4 +1,4 @@
-"""The running AUCs against scikit-learn."""
+"""The running AUCs compared with scikit-learn."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ CLIPS, TAGS = 600, 6
 
 @pytest.fixture
 def case():
-    """Scores crowded near 0, a tag without positives, and unknown labels."""
+    """Labels and scores: most scores are near 0, one tag has no positives, and some labels are unknown."""
     rng = np.random.default_rng(3)
     labels = (rng.random((CLIPS, TAGS)) < 0.1).astype(np.float32)
     labels[:, 4] = 0
@@ -38,7 +38,7 @@ def test_equal_scikit_learn_on_crowded_scores_with_unknown_labels(case):
     assert float(metric.result()) == pytest.approx(expected_roc_auc(labels, scores), abs=2e-3)
 
 
-def test_a_perfect_ranking_is_one_for_both_curves():
+def test_perfect_ranking_gives_one_for_both_curves():
     labels = np.eye(4, dtype=np.float32)
     for metric in running_aucs([True] * 4):
         metric.update_state(labels, 0.1 + 0.8 * labels)

@@ -1,11 +1,11 @@
-"""Search spaces: what is drawn, what lies in another, and the ranges that come with the package."""
+"""Search spaces: drawn values, spaces inside others, and the spaces of the package."""
 
 import json
 
 import keras_tuner
 import pytest
 
-from genre_tagger.config import Config, load_config
+from genre_tagger.config import load_config
 from genre_tagger.models.tagger import build_tagger
 from genre_tagger.tuning.space import Space, config_with, without
 from genre_tagger.tuning.space_file import load_space, parse_space, space_names
@@ -54,12 +54,11 @@ def test_the_seed_space_has_the_published_ranges():
 @pytest.mark.parametrize("name", ["seed", "demo"])
 def test_each_choice_of_a_packaged_space_builds(name):
     space = load_space(name)
-    base = load_config("small", overrides=["window={seconds: 0.5, hop_seconds: 0.5}", "model.cascade.width=8"])
-    small = {**base.model_dump(mode="json")}
+    base = load_config("small", overrides=["window={seconds: 0.5, hop_seconds: 0.5}", "model.wavenet.cascade.width=8"])
     choices = {key: entry.examples() for key, entry in space.entries.items()}
     for turn in range(max(map(len, choices.values()))):
         values = {key: examples[turn % len(examples)] for key, examples in choices.items()}
-        config = config_with(Config.model_validate(small), values)
+        config = config_with(base, values)
         model = build_tagger(config, num_tags=2)
         layers = {layer.name for layer in model.layers}
         deepest = f"wavenet_block{config.model.wavenet.blocks}_layer{config.model.wavenet.dilation_depth}_gated"
@@ -86,7 +85,7 @@ def test_floats_with_a_step_reach_their_end(line, expected):
 
 
 def test_kerastuner_places_every_step_in_the_middle_of_its_part():
-    """So that its Gaussian process learns from the value that was trained."""
+    """The Gaussian process of Bayesian search then learns from the value that was trained."""
     space = parse_space({"model.head.dropout": {"min": 0.0, "max": 0.9, "step": 0.1}}, "")
     (hyperparameter,) = space.hyperparameters().space
     for number in range(10):
@@ -95,7 +94,7 @@ def test_kerastuner_places_every_step_in_the_middle_of_its_part():
 
 
 def test_values_survive_the_wire_exactly(space):
-    """A worker must train what the chief wrote down."""
+    """A worker must train exactly what the chief recorded."""
     for trial in range(20):
         hyperparameters = space.hyperparameters()
         for hp in hyperparameters.space:
@@ -116,7 +115,7 @@ def test_a_space_survives_yaml():
     assert parse_space(json.loads(json.dumps(space.to_dict())), "again") == space
 
 
-def test_values_are_laid_over_the_base():
+def test_the_values_of_a_trial_replace_those_of_the_base():
     base = load_config("small")
     values = {"model.wavenet.output_width, model.cnn.output_width": 24, "model.cnn.kernels": [1, 2, 3, 4], "seed": 5}
     config = config_with(base, values)
@@ -127,12 +126,15 @@ def test_values_are_laid_over_the_base():
     assert values["model.cnn.kernels"] == [1, 2, 3, 4]
 
 
-def test_what_lies_in_a_section_left_out_is_left_out():
-    values = {"model.cascade.width": 64, "model.cascade": "none"}
-    assert config_with(Config(), values).model.cascade is None
-    with_section = {"model.cascade": {"kernel_size": 5}, "model.cascade.width": 64}
-    assert config_with(Config(), with_section).model.cascade.width == 64
-    assert "width" not in with_section["model.cascade"]
+def test_the_fields_of_a_section_that_is_left_out_are_ignored():
+    base, key = load_config("small"), "model.wavenet.cascade"
+    assert config_with(base, {f"{key}.width": 64, key: "none"}).model.wavenet.cascade is None
+    with_section = {key: {"kernel_size": 5}, f"{key}.width": 64}
+    cascade = config_with(base, with_section).model.wavenet.cascade
+    assert (cascade.width, cascade.kernel_size) == (64, 5)
+    assert "width" not in with_section[key]
+    without_branch = config_with(base, {"model.wavenet": "none", f"{key}.width": 64, "model.wavenet.blocks": 3})
+    assert without_branch.model.wavenet is None
 
 
 @pytest.mark.parametrize(

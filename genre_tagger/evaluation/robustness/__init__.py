@@ -1,1 +1,1 @@
-"""What recordings of everyday life do to a model's figures: perturbed clips, their scores, table and plot."""
+"""Robustness of a model to the quality of recordings: perturbed clips, their scores, tables and a plot."""

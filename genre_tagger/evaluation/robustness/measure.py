@@ -1,10 +1,12 @@
-"""Scores of the test clips under each condition, and the tables and the plot of it in the run's report."""
+"""Scores of the test clips under each condition, and the tables and the plot in `report/` of the run."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,32 +15,33 @@ import tensorflow as tf
 
 from genre_tagger import __version__
 from genre_tagger.config import Config
-from genre_tagger.data.dataset import Dataset, LabelledClips
-from genre_tagger.data.pipeline import ClipReader, evaluation_windows, to_float
-from genre_tagger.evaluation.evaluate import predictions_of
+from genre_tagger.dataset.dataset import Dataset, LabelledClips
+from genre_tagger.dataset.pipeline import ClipReader, evaluation_windows, to_float
+from genre_tagger.evaluation.evaluate_run import predictions_of
 from genre_tagger.evaluation.predictions import Predictions, read_predictions, write_predictions
 from genre_tagger.evaluation.robustness import perturbations
 from genre_tagger.evaluation.robustness.perturbations import CONDITIONS, LENGTHS, TELEPHONE, TELEPHONE_RATE
 from genre_tagger.evaluation.robustness.plot import plot_robustness
 from genre_tagger.evaluation.robustness.table import robustness_table, tag_table
 from genre_tagger.evaluation.scoring import score_clips
-from genre_tagger.files import locked, replacing
+from genre_tagger.files import locked, replacing, write_text
 from genre_tagger.models.tagger import load_tagger
-from genre_tagger.run import RunDirectory, write_text
+from genre_tagger.progress import Update, progress
+from genre_tagger.runs.directory import RunDirectory
+
+_logger = logging.getLogger(__name__)
 
 ORIGIN_NAME = "origin.txt"
-REPORT_STEM = "robustness"
-
-OnProgress = Callable[[int, int], None]
+FILE_STEM = "robustness"
 
 
 @dataclass(frozen=True)
 class PerturbedReader:
-    """A `ClipReader` of another's clips, each perturbed on its way, several at a time.
+    """A `ClipReader` that perturbs the clips of another reader, several clips in parallel.
 
     Attributes:
-        reader: the clips.
-        perturb: from waveform float32 [samples] and the clip's index to waveform float32 [samples].
+        reader: reader of the clips.
+        perturb: function from waveform float32 [samples] and index of the clip to waveform float32 [samples].
     """
 
     reader: ClipReader
@@ -46,18 +49,18 @@ class PerturbedReader:
 
     @property
     def num_clips(self) -> int:
-        """As many as the reader has."""
+        """Number of clips."""
         return self.reader.num_clips
 
     def entries(self, seed: tf.Tensor | None = None) -> tf.data.Dataset:
-        """The reader's."""
+        """Return the entries of the reader."""
         return self.reader.entries(seed)
 
     def load(self, entries: tf.data.Dataset) -> tf.data.Dataset:
-        """The reader's clips, perturbed."""
+        """Return the perturbed clips of the entries."""
         return self.reader.load(entries).map(self._perturbed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    def _perturbed(self, waveform, labels, index):
+    def _perturbed(self, waveform: tf.Tensor, labels: tf.Tensor, index: tf.Tensor) -> Any:
         waveform, index = to_float(waveform, index)
         perturbed = tf.numpy_function(self.perturb, [waveform, index], tf.float32)
         return tf.ensure_shape(perturbed, [None]), labels, index
@@ -68,23 +71,20 @@ def measure_robustness(
     config: Config,
     dataset: Dataset,
     clean: Predictions,
-    on_progress: OnProgress,
-    say: Callable[[str], None],
 ) -> pd.DataFrame:
-    """Scores the test clips under each condition; a killed call's finished conditions are not scored again.
+    """Score the test clips under each condition and write the results into the run directory.
 
-    Writes `robustness/CONDITION.parquet`, `report/robustness.csv`, `robustness_tags.csv` and `robustness.png`.
+    The results are `robustness/CONDITION.parquet` for each condition, and `robustness.csv`, `robustness_tags.csv` and
+    `robustness.png` in `report/`. If a call is interrupted, the next one scores only the remaining conditions.
 
     Args:
-        run: an evaluated run.
-        config: its configuration.
-        dataset: its data.
-        clean: what it answered for the test clips as they are.
-        on_progress: called with the number of clips scored and of all.
-        say: prints a line.
+        run: evaluated run.
+        config: configuration of the run.
+        dataset: data of the run.
+        clean: predictions of the run for the clean test clips.
 
     Returns:
-        `robustness_table`.
+        The return value of `robustness_table`.
 
     Raises:
         UserError: another process is measuring this run, or the run directory cannot be written.
@@ -92,40 +92,57 @@ def measure_robustness(
     seconds = dataset.splits["test"].seconds
     left_out = left_out_conditions(seconds, config.frontend.sample_rate)
     for name, reason in left_out.items():
-        say(f"{name}: left out, {reason}")
+        _logger.info("%s: left out because %s", name, reason)
     for name in LENGTHS:
         if name not in left_out and (short := int((seconds <= LENGTHS[name]).sum())):
-            say(f"{name}: {short} of {len(seconds)} test clips are not longer, and stay as they are")
+            _logger.info(
+                "%s: %d of %d test clips are not longer than this length and remain unchanged",
+                name,
+                short,
+                len(seconds),
+            )
     run.robustness.mkdir(exist_ok=True)
     with locked(run.robustness):
         _keep_same_origin(run, config, dataset)
         names = [name for name in CONDITIONS if name not in left_out]
-        scored = _score_conditions(names, run, config, dataset, on_progress)
+        with progress("scoring perturbed clips") as update:
+            scored = _score_conditions(names, run, config, dataset, update)
         return _write_tables(run, clean, scored, config.seed)
 
 
 def left_out_conditions(seconds: np.ndarray, sample_rate: int) -> dict[str, str]:
-    """Conditions under which clips of these lengths at this rate would stay as they are, with the reasons."""
+    """Find the conditions that would leave at least half of the clips unchanged.
+
+    Args:
+        seconds: float [clips], lengths of the clips in seconds.
+        sample_rate: sample rate of the model, in Hz.
+
+    Returns:
+        The reason why each of them would do so, by the name of the condition.
+    """
     median = float(np.median(seconds))
     reasons = {
         name: f"half of the test clips are not longer than {median:g} s" for name in LENGTHS if median <= LENGTHS[name]
     }
     if sample_rate <= TELEPHONE_RATE:
-        reasons[TELEPHONE] = f"the model hears {sample_rate} Hz anyway"
+        reasons[TELEPHONE] = f"the sample rate of the model is {sample_rate} Hz"
     return reasons
 
 
 def score_condition(
     model: keras.Model, clips: LabelledClips, config: Config, name: str, on_clips: Callable[[int], None]
 ) -> np.ndarray:
-    """Probabilities [clips, tags] of clips under a condition, through the run's own windows and pooling.
+    """Score clips under a condition, with the windows and the pooling of the run.
 
     Args:
-        model: waveform [batch, samples] -> probabilities [batch, tags].
-        clips: as they are.
-        config: of the run.
-        name: of the condition.
-        on_clips: called with the number of clips begun, batch by batch.
+        model: model from waveform [batch, samples] to probabilities [batch, tags].
+        clips: the clean clips.
+        config: configuration of the run.
+        name: name of the condition.
+        on_clips: called after each batch with the number of clips of which at least one window has been scored.
+
+    Returns:
+        float32 [clips, tags], probabilities.
     """
     perturb = partial(_perturb, name=name, sample_rate=config.frontend.sample_rate, seed=config.seed)
     windows = evaluation_windows(PerturbedReader(clips.reader, perturb), config)
@@ -136,7 +153,7 @@ def _perturb(waveform: np.ndarray, index: np.ndarray, name: str, sample_rate: in
     return CONDITIONS[name](waveform, sample_rate, (seed, int(index)))
 
 
-def _counted(windows: Iterable, on_clips: Callable[[int], None]) -> Iterator:
+def _counted(windows: Iterable[Any], on_clips: Callable[[int], None]) -> Iterator[Any]:
     begun = set()
     for waveform, index in windows:
         yield waveform, index
@@ -145,20 +162,21 @@ def _counted(windows: Iterable, on_clips: Callable[[int], None]) -> Iterator:
 
 
 def _keep_same_origin(run: RunDirectory, config: Config, dataset: Dataset) -> None:
-    """Removes what another model, data or perturbations have left, and says what the scores to come belong to."""
-    digest = hashlib.sha256(f"{__version__}\n{dataset.hash}\n{config.to_yaml()}".encode())
+    """Remove the results of another model, dataset or set of perturbations, and record a digest of the present ones."""
+    identity = config.model_dump_json(exclude={"inference"})  # how many windows are scored at once changes no score
+    digest = hashlib.sha256(f"{__version__}\n{dataset.hash}\n{identity}".encode())
     for file in (run.model, Path(perturbations.__file__)):
         digest.update(file.read_bytes())
     origin = run.robustness / ORIGIN_NAME
     if origin.exists() and origin.read_text(encoding="utf-8") == digest.hexdigest():
         return
-    for stale in (*run.robustness.glob("*.parquet"), *run.report.glob(f"{REPORT_STEM}*")):
+    for stale in (*run.robustness.glob("*.parquet"), *run.report.glob(f"{FILE_STEM}*")):
         stale.unlink()
     write_text(origin, digest.hexdigest())
 
 
 def _score_conditions(
-    names: list[str], run: RunDirectory, config: Config, dataset: Dataset, on_progress: OnProgress
+    names: list[str], run: RunDirectory, config: Config, dataset: Dataset, update: Update
 ) -> dict[str, Predictions]:
     model, clips = load_tagger(run.model), len(dataset.splits["test"].ids)
     scored = {}
@@ -166,7 +184,7 @@ def _score_conditions(
         path = run.robustness / f"{name.replace(' ', '-')}.parquet"
 
         def on_clips(done: int, before: int = number * clips) -> None:
-            on_progress(before + done, len(names) * clips)
+            update(before + done, len(names) * clips)
 
         if not path.exists():
             scores = score_condition(model, dataset.splits["test"], config, name, on_clips)
@@ -179,8 +197,8 @@ def _score_conditions(
 def _write_tables(run: RunDirectory, clean: Predictions, scored: dict[str, Predictions], seed: int) -> pd.DataFrame:
     tags = tag_table(clean, scored)
     table = robustness_table(clean, scored, tags, seed=seed)
-    for name, written in ((f"{REPORT_STEM}_tags.csv", tags), (f"{REPORT_STEM}.csv", table)):
-        with replacing(run.report / name) as beside:
-            written.to_csv(beside, index=False)
-    plot_robustness(run.report / f"{REPORT_STEM}.png", table, clean.protocol)
+    for name, written in ((f"{FILE_STEM}_tags.csv", tags), (f"{FILE_STEM}.csv", table)):
+        with replacing(run.report / name) as unfinished:
+            written.to_csv(unfinished, index=False)
+    plot_robustness(run.report / f"{FILE_STEM}.png", table, clean.protocol)
     return table

@@ -1,4 +1,4 @@
-"""What each condition costs: macro areas with their paired differences from the clips as they are, tag by tag too."""
+"""Tables of the score changes under each condition: differences from the clean clips, as macro averages and per tag."""
 
 from collections.abc import Mapping
 
@@ -28,18 +28,19 @@ def robustness_table(
     replicates: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A row a condition, that of the clips as they are first, with blank differences.
+    """Return one row per condition. The first row is that of the clean clips; its differences are blank.
 
-    `roc_auc` and `pr_auc` are macro averages with the 95 % interval `_low` to `_high`. `roc_auc_difference` is the
-    condition minus clean, below 0 where something is lost, with its paired interval `roc_auc_difference_low` to
-    `_high`: both sides are redrawn with the same groups. `worst_tags` lists those whose ROC-AUC falls most.
+    `roc_auc` and `pr_auc` are macro averages with their 95 % intervals, from `_low` to `_high`. `roc_auc_difference` is
+    the value under the condition minus the clean value, so it is below 0 if the condition lowers the score. Its paired
+    interval, from `roc_auc_difference_low` to `roc_auc_difference_high`, draws the same groups for both values. The
+    columns of `pr_auc` are the same. `worst_tags` lists the tags with the largest drop in ROC-AUC.
 
     Args:
-        clean: the clips as they are.
-        conditions: the same clips and tags under each condition.
-        tags: their `tag_table`.
-        replicates: bootstrap replicates behind each interval.
-        seed: of the bootstrap.
+        clean: predictions for the clean clips.
+        conditions: predictions for the same clips and tags under each condition.
+        tags: return value of `tag_table` for the same predictions.
+        replicates: number of bootstrap replicates for each interval.
+        seed: seed of the bootstrap.
     """
     reference = replicate({0: clean}, replicates=replicates, seed=seed)
     rows = [{"condition": CLEAN, **figures(reference)}]
@@ -53,7 +54,12 @@ def robustness_table(
 
 
 def tag_table(clean: Predictions, conditions: Mapping[str, Predictions]) -> pd.DataFrame:
-    """A row a condition and tag: areas, and their differences from the clips as they are."""
+    """Return one row per condition and tag: ROC-AUC, PR-AUC and their differences from the clean clips.
+
+    Args:
+        clean: predictions for the clean clips.
+        conditions: predictions for the same clips and tags under each condition.
+    """
     reference = _tag_areas(clean)
     tables = [_tag_areas(predictions) for predictions in conditions.values()]
     with_differences = [table.join((table - reference).add_suffix("_difference")) for table in tables]
@@ -76,6 +82,6 @@ def _tag_areas(predictions: Predictions) -> pd.DataFrame:
 
 
 def _worst_tags(tags: pd.DataFrame) -> str:
-    """Such as `flute -0.210, harp -0.120`; no tag that loses nothing in these decimals."""
+    """Return text like `flute -0.210, harp -0.120`, without tags whose drop rounds to 0."""
     falling = tags[tags["roc_auc_difference"].round(DECIMALS) < 0].nsmallest(WORST_TAGS, "roc_auc_difference")
     return ", ".join(f"{row.tag} {row.roc_auc_difference:.{DECIMALS}f}" for row in falling.itertuples())

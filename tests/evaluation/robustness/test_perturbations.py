@@ -1,4 +1,4 @@
-"""Each perturbation measured from outside: levels, spectra, lengths, bit rates."""
+"""Each perturbation, tested by measuring levels, spectra, lengths and bit rates of its result."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def sine(hertz: float, seconds: float = 2.0) -> np.ndarray:
 
 
 def sound(seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
-    """Noise that changes its level ten times a second, below a quarter of the rate."""
+    """Return noise below a quarter of the sample rate whose level changes ten times per second."""
     rng = np.random.default_rng(1)
     samples = round(seconds * rate)
     levels = np.repeat(rng.uniform(0.02, 0.2, round(seconds * 10)), rate // 10)[:samples]
@@ -34,7 +34,7 @@ def sound(seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
 
 
 def peak_hertz(waveform: np.ndarray) -> float:
-    """Frequency of the highest spectral line, to a tenth of a hertz."""
+    """Return the frequency of the spectral peak, to 0.1 Hz."""
     windowed = waveform * np.hanning(len(waveform))
     return np.argmax(np.abs(np.fft.rfft(windowed, 10 * RATE))) / 10
 
@@ -49,7 +49,7 @@ def snr_db(waveform: np.ndarray, changed: np.ndarray) -> float:
     return 10 * np.log10(np.sum(waveform.astype(float) ** 2) / np.sum((changed - waveform).astype(float) ** 2))
 
 
-def test_conditions_stand_in_order():
+def test_order_of_the_conditions():
     assert list(CONDITIONS) == [
         *("MP3 32 kbps", "MP3 64 kbps", "MP3 128 kbps"),
         *("noise 20 dB SNR", "noise 10 dB SNR", "noise 0 dB SNR"),
@@ -63,7 +63,7 @@ def test_conditions_stand_in_order():
 
 @pytest.mark.parametrize("name", CONDITIONS)
 @pytest.mark.parametrize("rate", [12_000, 44_100])
-def test_every_condition_is_pure_even_on_the_shortest_clip_and_on_silence(name, rate, recwarn):
+def test_every_condition_is_a_pure_function_even_for_the_shortest_clip_and_silence(name, rate, recwarn):
     for waveform in (sound(0.2, rate)[: rate // 10], np.zeros(rate // 10, np.float32)):
         before = waveform.copy()
         once, again = (CONDITIONS[name](waveform, rate, SEED) for _ in range(2))
@@ -79,7 +79,7 @@ def test_every_condition_is_pure_even_on_the_shortest_clip_and_on_silence(name, 
 def test_mp3_has_its_bit_rate_and_is_aligned(kbps):
     seconds = 5
     encoded = encode_mp3(soxr.resample(sound(seconds), RATE, MP3_RATE), kbps)
-    assert len(encoded) * 8 / seconds == pytest.approx(kbps * 1000, rel=0.015)  # a frame more, of 26 ms
+    assert len(encoded) * 8 / seconds == pytest.approx(kbps * 1000, rel=0.015)  # up to one more frame of 26 ms
     waveform = sound(seconds)
     decoded = mp3(waveform, RATE, SEED, kbps=kbps)
     assert len(decoded) == len(waveform)
@@ -88,7 +88,7 @@ def test_mp3_has_its_bit_rate_and_is_aligned(kbps):
     assert snr_db(waveform, decoded) > 5
 
 
-def test_mp3_loses_less_at_a_higher_bit_rate():
+def test_mp3_is_more_accurate_at_a_higher_bit_rate():
     waveform = sound()
     decoded = [mp3(waveform, RATE, SEED, kbps=kbps) for kbps in (32, 64, 128)]
     levels = [changed @ waveform / (waveform @ waveform) for changed in decoded]
@@ -98,7 +98,7 @@ def test_mp3_loses_less_at_a_higher_bit_rate():
 
 
 @pytest.mark.parametrize("decibels", [20, 10, 0])
-def test_noise_is_white_and_at_its_ratio_to_the_clip(decibels):
+def test_noise_is_white_and_has_the_given_snr(decibels):
     for waveform in (sound(), sound() / 100):
         noisy = noise(waveform, RATE, SEED, snr_db=decibels)
         assert snr_db(waveform, noisy) == pytest.approx(decibels, abs=0.01)
@@ -108,26 +108,26 @@ def test_noise_is_white_and_at_its_ratio_to_the_clip(decibels):
         assert abs(np.corrcoef(added, waveform)[0, 1]) < 0.03
 
 
-def test_noise_differs_from_clip_to_clip_and_from_seed_to_seed():
+def test_noise_differs_between_clips_and_between_seeds():
     added = [noise(sound(), RATE, seed, snr_db=0) - sound() for seed in [(0, 0), (0, 1), (1, 0)]]
     correlations = np.abs(np.corrcoef(added))
     assert (correlations[~np.eye(3, dtype=bool)] < 0.03).all()
 
 
-def test_gain_clips_at_full_scale_what_was_above_a_quarter():
+def test_gain_of_12_db_clips_at_full_scale():
     waveform = sine(440)
     louder = gain(waveform, RATE, SEED, decibels=12)
     factor = 10**0.6
     clipped = np.abs(waveform) > 1 / factor
     assert np.abs(louder).max() == 1
     assert np.mean(np.abs(louder) == 1) == np.mean(clipped)
-    # A sine of amplitude 0.5 lies above 0.251 for 2/3 of the time.
+    # The absolute value of a sine of amplitude 0.5 is above 0.251 for 2/3 of the time.
     assert np.mean(clipped) == pytest.approx(1 - 2 / np.pi * np.arcsin(2 / factor), abs=1e-3)
     np.testing.assert_allclose(louder[~clipped], waveform[~clipped] * factor, rtol=1e-6)
     np.testing.assert_allclose(gain(waveform, RATE, SEED, decibels=-12), waveform / factor, rtol=1e-6)
 
 
-def test_telephone_leaves_nothing_above_4_khz_and_the_rest_as_it_is():
+def test_telephone_removes_frequencies_above_4_khz_only():
     kept = sine(3000)
     changed = telephone(kept + sine(5000), RATE, SEED)
     assert len(changed) == len(kept)
@@ -137,26 +137,26 @@ def test_telephone_leaves_nothing_above_4_khz_and_the_rest_as_it_is():
 
 
 @pytest.mark.parametrize("semitones", [-1, 1])
-def test_pitch_moves_a_tone_by_a_semitone(semitones):
+def test_pitch_shifts_a_tone_by_a_semitone(semitones):
     changed = pitch(sine(440), RATE, SEED, semitones=semitones)
     assert peak_hertz(changed) == pytest.approx(440 * 2 ** (semitones / 12), abs=0.3)
     assert len(changed) == 2 * RATE
 
 
 @pytest.mark.parametrize("speed", [0.9, 1.1])
-def test_stretch_changes_times_and_not_the_pitch(speed):
+def test_stretch_changes_times_but_not_the_pitch(speed):
     waveform = sine(440)
     waveform[: len(waveform) // 2] *= 0.1
     changed = stretch(waveform, RATE, SEED, speed=speed)
     assert len(changed) == round(len(waveform) / speed)
     assert peak_hertz(changed) == pytest.approx(440, abs=0.3)
     level = np.sqrt(np.convolve(changed**2, np.ones(400) / 400, "same"))
-    louder = np.argmax(level > 0.2)  # half of the sine's later level, 0.35
+    louder = np.argmax(level > 0.2)  # about half of the later RMS level of the sine, 0.35
     assert louder / RATE == pytest.approx(1 / speed, abs=0.03)
 
 
 @pytest.mark.parametrize(("seconds", "first", "last"), [(1, 1, 3), (0.5, 1.5, 2.5), (3, 0, 4)])
-def test_centre_cuts_out_the_middle(seconds, first, last):
+def test_centre_returns_the_middle(seconds, first, last):
     waveform = np.arange(4 * RATE // 2, dtype=np.float32)
     found = centre(waveform, RATE, SEED, seconds=seconds)
     assert np.array_equal(found, waveform[round(first * RATE / 2) : round(last * RATE / 2)])

@@ -1,9 +1,10 @@
-"""Differences of made-up predictions."""
+"""Tables and plot of the differences between simulated predictions."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from facts import check_facts
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from genre_tagger.evaluation.robustness.plot import plot_robustness
@@ -14,14 +15,14 @@ REPLICATES = 200
 
 @pytest.fixture
 def conditions(predictions):
-    """What noise makes of the scores: of all tags, of `rock` alone, of none."""
+    """Predictions with changed scores: random for all tags, inverted for `rock`, and scaled, which changes no rank."""
     rng = np.random.default_rng(1)
     flooded = rng.random(predictions.scores.shape).astype(np.float32)
     rock = predictions.scores.copy()
     rock[:, 1] = 1 - rock[:, 1]
     return {
         "flood": replace(predictions, scores=flooded),
-        "rock turned": replace(predictions, scores=rock),
+        "rock inverted": replace(predictions, scores=rock),
         "nothing": replace(predictions, scores=predictions.scores / 2),
     }
 
@@ -38,8 +39,8 @@ def known_areas(predictions, tag):
     return roc_auc_score(*pair), average_precision_score(*pair)
 
 
-def test_a_row_a_condition_with_areas_and_their_differences_from_clean(table, predictions, conditions):
-    assert list(table.index) == ["clean", "flood", "rock turned", "nothing"]
+def test_one_row_per_condition_with_areas_and_differences_from_clean(table, predictions, conditions):
+    assert list(table.index) == ["clean", "flood", "rock inverted", "nothing"]
     tags = range(len(predictions.tags))
     clean = np.mean([known_areas(predictions, tag) for tag in tags], axis=0)
     assert table.loc["clean", ["roc_auc", "pr_auc"]].tolist() == pytest.approx(clean.tolist())
@@ -51,17 +52,17 @@ def test_a_row_a_condition_with_areas_and_their_differences_from_clean(table, pr
         assert row[["roc_auc_difference", "pr_auc_difference"]].tolist() == pytest.approx((areas - clean).tolist())
 
 
-def test_intervals_lie_below_0_where_something_is_lost_and_at_0_where_nothing_is(table):
+def test_intervals_are_below_0_if_the_score_drops_and_at_0_if_it_does_not_change(table):
     for area in ("roc_auc", "pr_auc"):
         low, high = (table[f"{area}_difference_{end}"] for end in ("low", "high"))
         assert low["flood"] < table.loc["flood", f"{area}_difference"] < high["flood"] < 0
         assert (low["nothing"], high["nothing"]) == pytest.approx((0, 0), abs=1e-12)
-        # Paired, what is hard in a drawn group falls out: one changed tag of four moves less than all of them.
-        whole = table.loc["rock turned", f"{area}_high"] - table.loc["rock turned", f"{area}_low"]
-        assert high["rock turned"] - low["rock turned"] < whole
+        # In a paired interval the difficulty of the groups cancels out: one changed tag varies less than all four.
+        whole = table.loc["rock inverted", f"{area}_high"] - table.loc["rock inverted", f"{area}_low"]
+        assert high["rock inverted"] - low["rock inverted"] < whole
 
 
-def test_worst_tags_are_those_that_fall_most(table, predictions, conditions):
+def test_worst_tags_have_the_largest_drop(table, predictions, conditions):
     falls = {
         tag: known_areas(conditions["flood"], number)[0] - known_areas(predictions, number)[0]
         for number, tag in enumerate(predictions.tags)
@@ -69,19 +70,19 @@ def test_worst_tags_are_those_that_fall_most(table, predictions, conditions):
     first, second, third, _ = sorted(falls, key=falls.get)
     expected = f"{first} {falls[first]:.3f}, {second} {falls[second]:.3f}, {third} {falls[third]:.3f}"
     assert table.loc["flood", "worst_tags"] == expected
-    assert table.loc["rock turned", "worst_tags"].startswith("rock -0.")
-    assert "," not in table.loc["rock turned", "worst_tags"]
+    assert table.loc["rock inverted", "worst_tags"].startswith("rock -0.")
+    assert "," not in table.loc["rock inverted", "worst_tags"]
     assert table.loc["nothing", "worst_tags"] == ""
 
 
-def test_what_falls_by_nothing_in_three_decimals_is_no_worst_tag(predictions, conditions):
+def test_tags_whose_drop_rounds_to_zero_are_not_worst_tags(predictions, conditions):
     tags = tag_table(predictions, {"nothing": conditions["nothing"]})
     tags["roc_auc_difference"] = [-0.0004, -0.0006, 0.1, -0.0]
     table = robustness_table(predictions, {"nothing": conditions["nothing"]}, tags, replicates=1)
     assert table["worst_tags"][1] == "rock -0.001"
 
 
-def test_a_row_a_condition_and_tag(predictions, conditions):
+def test_one_row_per_condition_and_tag(predictions, conditions):
     tags = tag_table(predictions, conditions).set_index(["condition", "tag"])
     assert len(tags) == 12
     for number, tag in enumerate(predictions.tags):
@@ -102,18 +103,18 @@ def test_a_tag_without_positives_is_left_out(predictions, conditions):
     assert np.isfinite(table.loc[1, "roc_auc_difference_high"])
 
 
-def test_the_plot_shows_each_difference_with_its_interval_and_losses_in_red(table, tmp_path, drawn, rows_of):
+def test_the_plot_shows_differences_with_intervals_and_drops_in_red(table, tmp_path, drawn, rows_of):
     plot_robustness(tmp_path / "robustness.png", table.reset_index(), "standard")
     (file,) = tmp_path.iterdir()
     assert file.read_bytes().startswith(b"\x89PNG")
     (figure,) = drawn
-    assert ", protocol standard" in figure.get_suptitle()
+    check_facts(figure.get_suptitle(), "standard")
     for axes, area, name in zip(figure.axes, ("roc_auc", "pr_auc"), ("ROC-AUC", "PR-AUC"), strict=True):
         rows = rows_of(axes)
-        assert list(rows) == ["nothing", "rock turned", "flood"]  # the first on top
+        assert list(rows) == ["nothing", "rock inverted", "flood"]  # the first condition is on top
         for condition, (values, colour) in rows.items():
             difference, low, high = table.loc[condition].filter(like=f"{area}_difference")
             assert values == (difference, low, high)
             assert colour == ("tab:red" if high < 0 else "tab:blue")
         assert (rows["flood"][1], rows["nothing"][1]) == ("tab:red", "tab:blue")
-        assert axes.get_title() == f"{name}, clean {table.loc['clean', area]:.4f}"
+        check_facts(axes.get_title(), name, f"{table.loc['clean', area]:.4f}")

@@ -1,0 +1,46 @@
+"""The configuration of a run: its schema, presets, files and overrides. Imports neither Keras nor TensorFlow."""
+
+from genre_tagger.config.loading import flat, load_config, parse_config, preset_names, read_run_config, unknown_preset
+from genre_tagger.config.schema import (
+    AttentionConfig,
+    AugmentConfig,
+    CascadeConfig,
+    CnnConfig,
+    Config,
+    CrnnConfig,
+    FrontendConfig,
+    HeadConfig,
+    InferenceConfig,
+    ModelConfig,
+    MusicnnConfig,
+    ShortChunkConfig,
+    SpecAugmentConfig,
+    TrainingConfig,
+    WavenetConfig,
+    WindowConfig,
+)
+
+__all__ = [
+    "AttentionConfig",
+    "AugmentConfig",
+    "CascadeConfig",
+    "CnnConfig",
+    "Config",
+    "CrnnConfig",
+    "FrontendConfig",
+    "HeadConfig",
+    "InferenceConfig",
+    "ModelConfig",
+    "MusicnnConfig",
+    "ShortChunkConfig",
+    "SpecAugmentConfig",
+    "TrainingConfig",
+    "WavenetConfig",
+    "WindowConfig",
+    "flat",
+    "load_config",
+    "parse_config",
+    "preset_names",
+    "read_run_config",
+    "unknown_preset",
+]

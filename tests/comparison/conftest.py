@@ -1,0 +1,3 @@
+"""Fixtures of the comparison tests."""
+
+from made_predictions import predictions, predictions_of, rows_of  # noqa: F401, fixtures
