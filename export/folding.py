@@ -46,7 +46,7 @@ class FoldedSkipSum(keras.layers.Layer):
 
 
 def inference_model(model: keras.Model) -> keras.Model:
-    """Return a float32 model that computes the same as `model` at inference, whatever precision it was trained in.
+    """Return a float32 model with the same inference results as `model`, which may have been trained in any precision.
 
     Args:
         model: tagger, waveform [batch, samples] -> probabilities [batch, tags].

@@ -139,7 +139,7 @@ def print_songs(
             elif not tables and not song.reason:
                 _print_song(song, choice.of(song.scores))
     if tables and not as_json:
-        ordered = sorted(counts.items(), key=lambda count: (-count[1], count[0]))  # whatever the order of songs
+        ordered = sorted(counts.items(), key=lambda count: (-count[1], count[0]))  # independent of the order of songs
         parts = ", ".join(f"{number} {status}" for status, number in ordered)
         say(f"{parts}: {', '.join(map(str, tables))}")
     for line in broken:

@@ -11,7 +11,7 @@ SUFFIXES = (".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".aif", ".aiff", *
 
 
 def audio_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the given files, whatever their suffix, and the audio files below the given folders.
+    """Return the given files, with any suffix, and the audio files below the given folders.
 
     The order is that of `paths`, and alphabetical in each folder. Hidden files and folders are skipped, because macOS
     leaves hidden files next to songs with the same suffix. Links to folders are followed. A path is returned once even
